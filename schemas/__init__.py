@@ -1,0 +1,1 @@
+"""What the data is: Arrow schemas of the stage boundaries, reasons, errors and the manifest."""

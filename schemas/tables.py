@@ -1,0 +1,202 @@
+"""The tables between the stages: one Arrow schema a boundary, and `conform`, which every stage ends
+in.
+
+| schema    | one row a           | written by |
+|-----------|---------------------|------------|
+| SURVEYED  | input sample        | survey, one table a block |
+| SIGNALS   | media or text       | one table a signal, keyed by content |
+| SELECTED  | input sample        | select, one table a partition |
+| CAPTIONED | sample              | caption, one table a block |
+| TOKENIZED | input sample        | tokenize, one table a block, row for row as SURVEYED |
+| SIZED     | input sample        | size, one table a partition, row for row as SELECTED |
+| PACKED    | instance            | pack, one table a partition, in written order |
+| LEDGER    | input sample        | publish |
+
+A stage never removes a row: it sets `drop` (a `Reason`) and `message`. `block` and `row` say
+where a sample stands: the number of its block in the partition, and its row in that block's
+SURVEYED and TOKENIZED tables.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.errors import ContractError
+from schemas.sized import SIZED_ITEM
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+PART = pa.struct(
+    [
+        _required("kind", pa.string()),  # text | media
+        _required("text", pa.string()),  # "" for media
+        _required("item", pa.int32()),  # index into items; -1 for text
+    ]
+)
+TURN = pa.struct(
+    [
+        _required("role", pa.string()),  # system | user | assistant; text for a plain document
+        _required("parts", pa.list_(PART)),
+    ]
+)
+BOX = pa.struct([_required("xyxy", pa.list_(pa.float64(), 4)), _required("label", pa.string())])
+
+ITEM = pa.struct(
+    [
+        _required("kind", pa.string()),  # image | video | view
+        _required("path", pa.string()),  # file relative to the source's root
+        _required("member", pa.string()),  # tar member, "" for a file of its own
+        _required("offset", pa.int64()),  # byte range in the file
+        _required("size", pa.int64()),
+        _required("sha256", pa.string()),
+        _required("format", pa.string()),  # jpeg, png, ... from the content, or the video container
+        _required("mode", pa.string()),  # Pillow's, or the pixel format of the video
+        _required("alpha", pa.bool_()),  # the picture has transparency
+        _required("width", pa.int32()),  # pixels, after the orientation
+        _required("height", pa.int32()),
+        _required(
+            "orientation", pa.int32()
+        ),  # EXIF code 1..8 as found; videos: the same code for their rotation
+        _required("frames", pa.int32()),  # 1 for a picture
+        _required("fps", pa.float64()),  # mean frames a second; 0.0 for a picture
+        _required("duration", pa.float64()),  # seconds
+        _required("clip_start", pa.float64()),  # seconds; NaN = the record names none
+        _required("clip_end", pa.float64()),
+        _required(
+            "notes", pa.list_(pa.string())
+        ),  # what was corrected or is worth knowing, e.g. "animated"
+        _required("boxes", pa.list_(BOX)),  # pixels of the picture after its orientation
+        _required("intrinsics", pa.list_(pa.float64())),  # fx, fy, cx, cy in pixels, or empty
+        _required("pose", pa.list_(pa.float64())),  # camera to world, 4x4 row-major, or empty
+        _required("camera_convention", pa.string()),  # opencv | opengl, "" without a camera
+    ]
+)
+
+_DROP = [pa.field("drop", pa.string()), pa.field("message", pa.string())]
+_PLACE = [_required("block", pa.int32()), _required("row", pa.int32())]
+
+SURVEYED = pa.schema(
+    [
+        _required("sample_id", pa.string()),  # "<source>/<id>"
+        _required("source", pa.string()),
+        _required(
+            "origin", pa.string()
+        ),  # relative to the source's root: path, or path#offset+size
+        _required("turns", pa.list_(TURN)),
+        _required("items", pa.list_(ITEM)),
+        *_DROP,
+    ]
+)
+
+SIGNALS = pa.schema([_required("content", pa.string()), _required("value", pa.float64())])
+
+SELECTED = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        *_PLACE,
+        _required("copies", pa.int32()),  # instances of the sample; 0 where it is dropped
+        *_DROP,
+    ]
+)
+
+CAPTIONED = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        _required("original", pa.string()),
+        _required("caption", pa.string()),
+        _required("model", pa.string()),
+        _required("prompt_version", pa.string()),
+        _required("score", pa.float64()),
+        _required("decision", pa.string()),  # original | caption
+    ]
+)
+
+TOKENIZED = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        _required(
+            "tokens", pa.list_(pa.int32())
+        ),  # text only: vision tokens are inserted at the slots
+        _required("loss", pa.list_(pa.int32())),  # start, end, start, end, ... over `tokens`
+        _required(
+            "slots", pa.list_(pa.int32())
+        ),  # for each item: index into `tokens` before which it stands
+        *_DROP,
+    ]
+)
+
+SIZED = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        *_PLACE,
+        _required("copies", pa.int32()),
+        _required("items", pa.list_(pa.struct(list(SIZED_ITEM)))),
+        _required(
+            "run_text", pa.list_(pa.list_(pa.int32()))
+        ),  # for each item runs + 1 texts around its runs
+        _required("fit", pa.int32()),  # steps of the policy's own rules taken to fit the capacity
+        _required("loss_tokens", pa.int64()),
+        _required("tokens", pa.int64()),  # the cost vector starts here: LLM tokens
+        _required("patches", pa.int64()),  # ViT patches
+        _required(
+            "attention", pa.int64()
+        ),  # sum of squared segment lengths (one segment: tokens ** 2)
+        _required(
+            "vit_attention", pa.int64()
+        ),  # sum of squared patch counts of the encoder's segments
+        _required("bytes", pa.int64()),  # modelled payload bytes
+        *_DROP,
+    ]
+)
+
+PACKED = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        _required("copy", pa.int32()),
+        *_PLACE,  # in the blocks
+        _required("sized_row", pa.int32()),  # in the partition's SIZED table
+        _required(
+            "pack", pa.int32()
+        ),  # in written order from 0; fillers come last and have no row here
+        _required("place", pa.int32()),  # 0 for the first sample of its pack
+        _required("offset", pa.int32()),  # first token in the pack
+        _required("lane", pa.int32()),
+        _required("pack_row", pa.int32()),  # row of the pack in the global order
+    ]
+)
+
+LEDGER = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        _required("copy", pa.int32()),  # -1 where the sample is dropped
+        _required("source", pa.string()),
+        _required("origin", pa.string()),
+        _required("partition", pa.string()),
+        _required("pack", pa.string()),  # key of the pack, "" where dropped
+        _required("shard", pa.string()),
+        _required("tokens", pa.int64()),
+        _required("notes", pa.list_(pa.string())),
+        *_DROP,
+    ]
+)
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with exactly this schema: columns in order, types equal, no null where none may be.
+
+    Raises ContractError naming the column and both types.
+    """
+    if table.column_names != schema.names:
+        raise ContractError(f"columns are {table.column_names}, expected {schema.names}")
+    for wanted in schema:
+        column = table.column(wanted.name)
+        if column.type != wanted.type:
+            raise ContractError(f"column {wanted.name} is {column.type}, expected {wanted.type}")
+        if not wanted.nullable and column.null_count:
+            raise ContractError(
+                f"column {wanted.name} has {column.null_count} nulls, expected none"
+            )
+    return table.cast(schema)
