@@ -1,0 +1,1 @@
+"""Vectors obtained by running the published code, and the comparison with ours."""

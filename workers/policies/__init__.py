@@ -1,0 +1,1 @@
+"""Resolution policies: one file a family, arithmetic only; a policy is its own recipe entry."""
