@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import ContractError
+from workers.expand import FEATURE, TextRow, VisionBlock, VisionIds, expand, planned_length
+from workers.text_tokenizers import BytesTokenizer
+from workers.vision_ids import Marks
+
+QWEN = VisionIds(image=Marks(900, 901, 902), video=Marks(900, 903, 902))
+LLAVA = VisionIds(image=Marks(None, 901, None), video=Marks(None, 901, None))
+
+
+def row(tokens: Sequence[int], loss: Sequence[int] = (), slots: Sequence[int] = ()) -> TextRow:
+    return TextRow(*(np.array(values, np.int32) for values in (tokens, loss, slots)))
+
+
+def test_text_alone_stays_as_it_is() -> None:
+    sample = expand(row([1, 2, 3], loss=[1, 3]), [], QWEN)
+    assert sample.tokens.tolist() == [1, 2, 3]
+    assert sample.loss.tolist() == [0, 1, 1]
+    assert sample.token_kind.tolist() == [0, 0, 0]
+    assert sample.runs == ()
+    assert [a.dtype for a in (sample.tokens, sample.token_kind, sample.loss)] == ["i4", "u1", "u1"]
+
+
+def test_an_image_stands_before_its_slot() -> None:
+    sample = expand(row([1, 2, 3], [1, 3], [2]), [VisionBlock("image", 3)], QWEN)
+    assert sample.tokens.tolist() == [1, 2, 900, 901, 901, 901, 902, 3]
+    assert sample.token_kind.tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
+    assert sample.loss.tolist() == [0, 1, 0, 0, 0, 0, 0, 1]
+    assert sample.runs == ((0, 3, 3),)
+
+
+def test_frames_have_their_names_around_them() -> None:
+    block = VisionBlock("video", 4, runs=2, run_text=[[7, 8], [9], [10]])
+    sample = expand(row([1], slots=[0]), [block], QWEN)
+    assert sample.tokens.tolist() == [7, 8, 900, 903, 903, 902, 9, 900, 903, 903, 902, 10, 1]
+    assert sample.runs == ((0, 3, 2), (0, 8, 2))
+
+
+def test_items_in_one_place_keep_their_order() -> None:
+    blocks = [VisionBlock("video", 1), VisionBlock("view", 2)]
+    sample = expand(row([1], [0, 1], [1, 1]), blocks, LLAVA)
+    assert sample.tokens.tolist() == [1, 901, 901, 901]
+    assert sample.runs == ((0, 1, 1), (1, 2, 2))
+    assert sample.loss.tolist() == [1, 0, 0, 0]
+
+
+def test_ids_come_from_the_family() -> None:
+    tokenizer = BytesTokenizer()
+    qwen = VisionIds.of(tokenizer, "qwen2_vl")
+    assert qwen.marks("view") == qwen.image
+    assert tokenizer.decode([n for n in qwen.video if n is not None]) == (
+        "<|vision_start|><|video_pad|><|vision_end|>"
+    )
+    internvl = VisionIds.of(tokenizer, "internvl")
+    assert internvl.image == internvl.video
+    assert VisionIds.of(tokenizer, "llava").image.start is None
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        (row([1], slots=[0]), []),
+        (row([1]), [VisionBlock("image", 1)]),
+        (row([1], slots=[2]), [VisionBlock("image", 1)]),
+        (row([1], slots=[-1]), [VisionBlock("image", 1)]),
+        (row([1, 2], slots=[2, 1]), [VisionBlock("image", 1)] * 2),
+    ],
+)
+def test_slots_that_do_not_fit_are_refused(text: TextRow, blocks: list[VisionBlock]) -> None:
+    with pytest.raises(ContractError):
+        expand(text, blocks, QWEN)
+
+
+def test_blocks_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(ContractError, match="5 feature tokens"):
+        VisionBlock("video", 5, runs=2)
+    with pytest.raises(ContractError, match="run_text"):
+        VisionBlock("video", 4, runs=2, run_text=[[], []])
+
+
+IDS = st.lists(st.integers(0, 255), max_size=3)
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> VisionBlock:
+    runs = draw(st.integers(1, 4))
+    texts = draw(st.one_of(st.just([]), st.lists(IDS, min_size=runs + 1, max_size=runs + 1)))
+    kind = draw(st.sampled_from(["image", "video", "view"]))
+    return VisionBlock(kind, runs * draw(st.integers(1, 5)), runs, texts)
+
+
+@given(st.data(), st.sampled_from([QWEN, LLAVA]))
+def test_everything_stands_in_its_place_once(data: st.DataObject, ids: VisionIds) -> None:
+    items = data.draw(st.lists(blocks(), max_size=4))
+    tokens = data.draw(st.lists(st.integers(0, 255), max_size=20))
+    places = st.integers(0, len(tokens))
+    slots = sorted(data.draw(st.lists(places, min_size=len(items), max_size=len(items))))
+    loss = sorted(data.draw(st.lists(places, max_size=4, unique=True)))
+    loss = loss[: len(loss) // 2 * 2]
+    sample = expand(row(tokens, loss, slots), items, ids)
+    assert len(sample.tokens) == planned_length(len(tokens), items, ids)
+    assert sample.tokens.tolist() == _naive(tokens, slots, items, ids)
+    learned = [t for a, b in zip(loss[::2], loss[1::2], strict=True) for t in tokens[a:b]]
+    assert sample.tokens[sample.loss == 1].tolist() == learned
+    spans = np.zeros(len(sample.tokens), np.uint8)
+    for item, start, length in sample.runs:
+        spans[start : start + length] += 1
+        assert set(sample.tokens[start : start + length]) == {ids.marks(items[item].kind).pad}
+    assert (spans == (sample.token_kind == FEATURE)).all()
+    assert [sum(r.item == i for r in sample.runs) for i in range(len(items))] == [
+        item.runs for item in items
+    ]
+
+
+def _naive(
+    tokens: list[int], slots: list[int], items: list[VisionBlock], ids: VisionIds
+) -> list[int]:
+    out: list[int] = []
+    bounds = [0, *slots, len(tokens)]
+    for index, (start, end) in enumerate(pairwise(bounds)):
+        out += tokens[start:end]
+        if index < len(items):
+            block, marks = items[index], ids.marks(items[index].kind)
+            one = [marks.start, *[marks.pad] * (block.vision_tokens // block.runs), marks.end]
+            texts = list(block.run_text) or [[]] * (block.runs + 1)
+            for text in texts[:-1]:
+                out += [*text, *(token for token in one if token is not None)]
+            out += texts[-1]
+    return out

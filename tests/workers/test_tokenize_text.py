@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import ContractError
+from schemas.tables import SURVEYED
+from tests.workers.conversations import TALK, Turns, decoded, learned, run, sample
+from workers.text_tokenizers import BytesTokenizer
+from workers.turns import Turn, read_turns
+
+
+def test_chatml_writes_roles_and_learns_answers() -> None:
+    (row,) = run([sample(TALK)])
+    assert decoded(row) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n"
+        "<|im_start|>user\nWhat is in the picture?<|im_end|>\n"
+        "<|im_start|>assistant\nA red house.<|im_end|>\n"
+        "<|im_start|>user\nAnd ?<|im_end|>\n"
+        "<|im_start|>assistant\nA blue car über 图片 😀.<|im_end|>\n"
+    )
+    assert learned(row) == ["A red house.<|im_end|>", "A blue car über 图片 😀.<|im_end|>"]
+    first, second = (BytesTokenizer().decode(row["tokens"][:slot]) for slot in row["slots"])
+    assert first.endswith("<|im_start|>user\n")
+    assert second.endswith("<|im_start|>user\nAnd ")
+
+
+def test_plain_joins_texts_and_learns_answers_and_the_end() -> None:
+    (row,) = run([sample([("user", [0, "Q "]), ("assistant", ["A", 1])])], template="plain")
+    assert decoded(row) == "Q A<|endoftext|>"
+    assert learned(row) == ["A<|endoftext|>"]
+    assert row["slots"] == [0, 3]
+
+
+def test_turns_are_read_from_any_slice() -> None:
+    samples = [sample([("text", [str(i), 0]), ("user", [])]) for i in range(3)] + [sample([])]
+    table = pa.Table.from_pylist(samples, schema=SURVEYED)
+    wanted = [[Turn("text", [str(i), 0]), Turn("user", [])] for i in range(3)] + [[]]
+    assert list(read_turns(table.column("turns"))) == wanted
+    assert list(read_turns(table.slice(1, 2).column("turns"))) == wanted[1:3]
+    joined = pa.concat_tables([table.slice(2), table.slice(0, 1)])
+    assert list(read_turns(joined.column("turns"))) == [*wanted[2:], wanted[0]]
+    assert list(read_turns(table.slice(4).column("turns"))) == []
+
+
+@pytest.mark.parametrize("template", ["plain", "chatml"])
+def test_a_document_is_learned_whole(template: str) -> None:
+    (row,) = run([sample([("text", ["a", 0, "b"])])], template=template)
+    assert decoded(row) == "ab<|endoftext|>"
+    assert learned(row) == ["ab<|endoftext|>"]
+    assert row["slots"] == [1]
+
+
+def test_dropped_rows_stay_empty_and_new_drops_have_reasons() -> None:
+    rows = run(
+        [
+            sample([("user", ["Q"]), ("assistant", ["A"])], drop="truncated"),
+            sample([("user", ["Q"])]),
+            sample([("user", ["Q"]), ("assistant", [""])]),
+            sample([("text", [0, 1])]),
+            sample([("text", ["x\ufdd0"])]),
+            sample([("text", ["kept"])]),
+        ]
+    )
+    drops = [row["drop"] for row in rows]
+    assert drops == [None, "empty_sample", "empty_sample", "empty_sample", "bad_record", None]
+    assert all(row["tokens"] == row["loss"] == row["slots"] == [] for row in rows[:5])
+    assert "U+FDD0" in rows[4]["message"]
+    assert rows[5]["tokens"]
+
+
+def test_no_rows_give_no_rows() -> None:
+    assert run([]) == []
+
+
+def test_prompt_suffix_goes_to_the_last_text_of_user_turns() -> None:
+    turns: Turns = [
+        ("user", ["Q", 0, "R", 1]),
+        ("assistant", ["A"]),
+        ("user", [2]),
+        ("assistant", ["B"]),
+    ]
+    row, other = run(
+        [sample(turns), sample(turns, source="t")], suffix={"s": "!"}, template="plain"
+    )
+    assert decoded(row) == "QR!A!B<|endoftext|>"
+    assert row["slots"] == [1, 3, 4]
+    assert decoded(other) == "QRAB<|endoftext|>"
+
+
+def test_items_out_of_order_break_the_contract() -> None:
+    with pytest.raises(ContractError, match=r"\[1, 0\]"):
+        run([sample([("text", [1, 0, "x"])])])
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["system", "user", "assistant", "text"]),
+                st.lists(st.one_of(st.text(max_size=4), st.none()), max_size=3),
+            ),
+            max_size=3,
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(["plain", "chatml"]),
+)
+def test_every_row_is_in_bounds_or_dropped(
+    samples: list[list[tuple[str, list[str | None]]]], template: str
+) -> None:
+    numbered = []
+    for turns in samples:
+        numbers = iter(range(99))
+        numbered.append(
+            sample([(role, [next(numbers) if p is None else p for p in ps]) for role, ps in turns])
+        )
+    for given_sample, row in zip(numbered, run(numbered, template=template), strict=True):
+        length = len(row["tokens"])
+        if row["drop"]:
+            assert not length
+            continue
+        assert len(row["slots"]) == len(given_sample["items"])
+        assert row["slots"] == sorted(row["slots"])
+        assert all(0 <= slot <= length for slot in row["slots"])
+        assert row["loss"]
+        assert row["loss"] == sorted(set(row["loss"]))
+        assert row["loss"][-1] <= length

@@ -1,0 +1,142 @@
+"""Text ids and vision blocks of one sample -> its tokens as they stand in a pack.
+
+The block of an item is  text[0] (start pad… end) text[1] (start pad… end) … text[runs]  inserted
+before the text token that its slot names. Start, end and inserted text are text (`token_kind` 0)
+that is never learned; pads are features (1). Arrays are allocated once and filled by slices: the
+work is per run, not per token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import ContractError
+from workers.vision_ids import Marks, VisionIds
+
+__all__ = ["Expanded", "Run", "TextRow", "VisionBlock", "VisionIds", "expand", "planned_length"]
+
+TEXT, FEATURE = 0, 1  # values of `token_kind`
+
+
+@dataclass(frozen=True)
+class TextRow:
+    """One row of TOKENIZED."""
+
+    tokens: npt.NDArray[np.int32]
+    loss: npt.NDArray[np.int32]
+    """start, end, start, end, … over `tokens`."""
+    slots: npt.NDArray[np.int32]
+    """For each item the index into `tokens` before which it stands; never decreasing."""
+
+
+@dataclass(frozen=True)
+class VisionBlock:
+    """What the size stage decided for one item."""
+
+    kind: str  # image | video | view
+    vision_tokens: int
+    runs: int = 1
+    run_text: Sequence[Sequence[int]] = field(default=())
+    """runs + 1 lists of ids around the runs; empty for none at all."""
+
+    def __post_init__(self) -> None:
+        if self.runs < 1 or self.vision_tokens < 1 or self.vision_tokens % self.runs:
+            raise ContractError(
+                f"{self.vision_tokens} feature tokens do not split into {self.runs} runs"
+            )
+        if self.run_text and len(self.run_text) != self.runs + 1:
+            raise ContractError(f"run_text has {len(self.run_text)} texts for {self.runs} runs")
+
+
+class Run(NamedTuple):
+    """Feature tokens `start` … `start + length - 1` of the sample belong to item `item`."""
+
+    item: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """One sample as it stands in a pack."""
+
+    tokens: npt.NDArray[np.int32]
+    token_kind: npt.NDArray[np.uint8]
+    loss: npt.NDArray[np.uint8]
+    runs: tuple[Run, ...]
+
+
+def planned_length(text_tokens: int, blocks: Sequence[VisionBlock], ids: VisionIds) -> int:
+    """The length of the expanded sample, without building it."""
+    return text_tokens + sum(block_length(block, ids) for block in blocks)
+
+
+def block_length(block: VisionBlock, ids: VisionIds) -> int:
+    """Tokens that one item adds: features, start and end tokens, inserted text."""
+    around = block.runs * ids.marks(block.kind).overhead
+    return block.vision_tokens + around + sum(len(text) for text in block.run_text)
+
+
+def expand(text: TextRow, blocks: Sequence[VisionBlock], ids: VisionIds) -> Expanded:
+    """The sample with its vision blocks in place; items in the order of their slots.
+
+    Raises ContractError when slots and blocks do not belong together.
+    """
+    _check(text, blocks)
+    length = planned_length(len(text.tokens), blocks, ids)
+    tokens = np.empty(length, np.int32)
+    kind = np.zeros(length, np.uint8)
+    loss = np.zeros(length, np.uint8)
+    learned = np.zeros(len(text.tokens), np.uint8)
+    for start, end in text.loss.reshape(-1, 2):
+        learned[start:end] = 1
+    runs: list[Run] = []
+    done = at = 0  # text tokens copied; tokens written
+    for item, slot in enumerate([*text.slots.tolist(), len(text.tokens)]):
+        to = at + slot - done
+        tokens[at:to] = text.tokens[done:slot]
+        loss[at:to] = learned[done:slot]
+        done, at = slot, to
+        if item == len(blocks):
+            break
+        for run in _write(blocks[item], ids.marks(blocks[item].kind), tokens[at:]):
+            runs.append(Run(item, at + run.start, run.length))
+            kind[at + run.start : at + run.start + run.length] = FEATURE
+        at += block_length(blocks[item], ids)
+    return Expanded(tokens, kind, loss, tuple(runs))
+
+
+def _write(block: VisionBlock, marks: Marks, tokens: npt.NDArray[np.int32]) -> Iterator[Run]:
+    """Writes the block at the front of `tokens`; yields its runs, as of item 0 and from there."""
+    length = block.vision_tokens // block.runs
+    texts = block.run_text or ((),) * (block.runs + 1)
+    at = 0
+    for index, text in enumerate(texts):
+        tokens[at : at + len(text)] = text
+        at += len(text)
+        if index == block.runs:
+            return
+        if marks.start is not None:
+            tokens[at] = marks.start
+            at += 1
+        tokens[at : at + length] = marks.pad
+        yield Run(0, at, length)
+        at += length
+        if marks.end is not None:
+            tokens[at] = marks.end
+            at += 1
+
+
+def _check(text: TextRow, blocks: Sequence[VisionBlock]) -> None:
+    if len(text.slots) != len(blocks):
+        raise ContractError(f"{len(text.slots)} slots for {len(blocks)} vision blocks")
+    steps = np.diff(text.slots, prepend=0, append=len(text.tokens))
+    if (steps < 0).any():
+        raise ContractError(
+            f"slots {text.slots.tolist()} do not rise within {len(text.tokens)} tokens"
+        )

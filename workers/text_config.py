@@ -1,0 +1,80 @@
+"""The recipe's `[text]` table, and the names of the vision tokens of the model families.
+
+A family says which tokens a model writes around the features of an image or a video. Only names
+here: a tokenizer turns them into ids (`vision_ids`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+Family = Literal["qwen2_vl", "internvl", "llava"]
+
+
+class MarkNames(NamedTuple):
+    """Around one run of features: `start`, a `pad` for each feature, `end`; None = not written."""
+
+    start: str | None
+    pad: str
+    end: str | None
+
+
+class FamilyNames(NamedTuple):
+    """The marks of pictures (images and posed views) and of videos."""
+
+    image: MarkNames
+    video: MarkNames
+
+
+_QWEN_START, _QWEN_END = "<|vision_start|>", "<|vision_end|>"
+_INTERNVL = MarkNames("<img>", "<IMG_CONTEXT>", "</img>")
+_LLAVA = MarkNames(None, "<image>", None)
+
+FAMILIES: Mapping[Family, FamilyNames] = {
+    "qwen2_vl": FamilyNames(
+        image=MarkNames(_QWEN_START, "<|image_pad|>", _QWEN_END),
+        video=MarkNames(_QWEN_START, "<|video_pad|>", _QWEN_END),
+    ),
+    "internvl": FamilyNames(image=_INTERNVL, video=_INTERNVL),
+    "llava": FamilyNames(image=_LLAVA, video=_LLAVA),
+}
+
+VISION_NAMES: tuple[str, ...] = tuple(
+    sorted({name for family in FAMILIES.values() for marks in family for name in marks if name})
+)
+"""Those of every family: text that a user typed becomes none of them, whichever is chosen."""
+
+
+class TextConfig(BaseModel):
+    """How text becomes token ids: `[text]` in a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokenizer: str = "bytes"
+    """`bytes`, or the directory or hub id of a Hugging Face tokenizer."""
+    template: Literal["plain", "chatml", "tokenizer"] = "chatml"
+    """`tokenizer` is the chat template that comes with the tokenizer."""
+    family: Family = "qwen2_vl"
+
+    @model_validator(mode="after")
+    def _has_template(self) -> Self:
+        if self.template == "tokenizer" and self.tokenizer == "bytes":
+            raise ValueError(
+                'template = "tokenizer" needs a Hugging Face tokenizer: bytes has no chat template'
+            )
+        return self
+
+
+class TokenizeConfig(BaseModel):
+    """All that shapes the tokens of a block: the text table, and the sources' prompt suffixes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: TextConfig = TextConfig()
+    prompt_suffix: Mapping[str, str] = {}
+    """Source name to the text appended to the last text of each user turn.
+
+    A block holds one source: give that one only, so that no other suffix changes its spec."""
