@@ -1,0 +1,191 @@
+"""assemble: one pack from its samples: tokens in place, spans of features, geometry, payloads
+untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpack.arrays import ALPHAS, CAMERA_CONVENTIONS, PAYLOADS, THUMBNAILS, Arrays
+from patchpack.layout import Cost, Header, Pack, image
+from schemas.errors import BuildError
+from workers.expand import Expanded, VisionBlock, VisionIds, expand
+from workers.gather import Item, Sample
+
+VERSION = 1
+"""Raised when the bytes of a pack change for the same samples and payloads."""
+
+
+class Picture(NamedTuple):
+    """One encoded picture of an item."""
+
+    data: bytes
+    format: str
+
+
+@dataclass(frozen=True)
+class PackStyle:
+    """What all packs of a build share."""
+
+    recipe: str  # digest of what shapes packs
+    policy: str  # kind/variant
+    positions: str
+    payload: str  # source | pixels
+    alpha: str  # drop | white
+    ids: VisionIds
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a pack stands in the global order."""
+
+    key: str
+    lane: int
+    row: int
+
+
+def assemble(
+    place: Place, samples: Sequence[Sample], pictures: Sequence[Sequence[Picture]], style: PackStyle
+) -> Pack:
+    """The pack of these samples in this order; `pictures` has one list an item, items in sample
+    order.
+
+    Raises BuildError where a sample does not have the length that was planned.
+    """
+    expanded = [_expand(sample, style.ids) for sample in samples]
+    starts = list(accumulate((len(one.tokens) for one in expanded), initial=0))
+    items = [item for sample in samples for item in sample.items]
+    owners = [number for number, sample in enumerate(samples) for _ in sample.items]
+    spans = [
+        (starts[number] + start, length)
+        for number, one in enumerate(expanded)
+        for start, length in _spans(one, len(samples[number].items))
+    ]
+    first_tensor = list(accumulate(map(len, pictures), initial=0))
+    header = Header(
+        key=place.key,
+        filler=False,
+        lane=place.lane,
+        row=place.row,
+        length=starts[-1],
+        cost=_cost(samples),
+        cu_seqlens=starts,
+        loss_tokens=[int(one.loss.sum()) for one in expanded],
+        sample_id=[sample.sample_id for sample in samples],
+        source=[sample.source for sample in samples],
+        origin=[sample.origin for sample in samples],
+        sha256=[item.source.sha256 for item in items],
+        item_sample=owners,
+        item_kind=[item.source.kind for item in items],
+        item_start=[start for start, _ in spans],
+        item_length=[length for _, length in spans],
+        item_tensor=[f"image.{number:05d}" for number in first_tensor[:-1]],
+        item_format=[shown[0].format for shown in pictures],
+        item_source_wh=[[item.source.width, item.source.height] for item in items],
+        item_resized_wh=[list(item.geometry.resized_wh) for item in items],
+        policy=[style.policy] * len(items),
+        merge=[item.geometry.merge for item in items],
+        seconds_per_grid=[float(item.geometry.seconds_per_grid) for item in items],
+        positions=style.positions,
+        recipe=style.recipe,
+    )
+    payloads = [image(picture.data) for shown in pictures for picture in shown]
+    return Pack(header, _arrays(expanded, items, style), payloads)
+
+
+def _expand(sample: Sample, ids: VisionIds) -> Expanded:
+    blocks = [
+        VisionBlock(
+            item.source.kind, item.geometry.vision_tokens, item.geometry.runs, item.run_text
+        )
+        for item in sample.items
+    ]
+    expanded = expand(sample.text, blocks, ids)
+    if len(expanded.tokens) != sample.length:
+        raise BuildError(
+            f"{sample.sample_id} has {len(expanded.tokens)} tokens, {sample.length} were planned"
+        )
+    return expanded
+
+
+def _spans(expanded: Expanded, items: int) -> list[tuple[int, int]]:
+    """For each item its first feature token, and the tokens from there to the last one."""
+    first = [-1] * items
+    end = [-1] * items
+    for run in expanded.runs:
+        if first[run.item] < 0:
+            first[run.item] = run.start
+        end[run.item] = run.start + run.length
+    return [(start, stop - start) for start, stop in zip(first, end, strict=True)]
+
+
+def _cost(samples: Sequence[Sample]) -> Cost:
+    return Cost(
+        tokens=sum(sample.length for sample in samples),
+        patches=sum(sample.patches for sample in samples),
+        attention=sum(sample.length**2 for sample in samples),
+        vit_attention=sum(sample.vit_attention for sample in samples),
+    )
+
+
+def _arrays(expanded: Sequence[Expanded], items: Sequence[Item], style: PackStyle) -> Arrays:
+    shapes = [item.geometry for item in items]
+    cameras = [number for number, item in enumerate(items) if item.source.intrinsics]
+    seen = [items[number].source for number in cameras]
+    boxes = [
+        (number, box["xyxy"]) for number, item in enumerate(items) for box in item.source.boxes
+    ]
+    return Arrays(
+        tokens=np.concatenate([one.tokens for one in expanded]),
+        token_kind=np.concatenate([one.token_kind for one in expanded]),
+        loss=np.concatenate([one.loss for one in expanded]),
+        payload=_codes([_payload_code(item, style) for item in items]),
+        orientation=_codes([item.source.orientation for item in items]),
+        alpha=_codes([_alpha_code(item, style) for item in items]),
+        canvas_wh=_table([shape.canvas_wh for shape in shapes], 2),
+        paste_xy=_table([shape.paste_xy for shape in shapes], 2),
+        pad_rgb=_table([shape.pad_rgb for shape in shapes], 3).astype(np.uint8),
+        thumbnail=_codes([THUMBNAILS.index(shape.thumbnail) for shape in shapes]),
+        thumbnail_wh=_table([shape.thumbnail_wh for shape in shapes], 2),
+        grid_thw=_table([grid for shape in shapes for grid in shape.grid_thw], 3),
+        grid_item=_owners([len(shape.grid_thw) for shape in shapes]),
+        crops_ltrb=_table([box for shape in shapes for box in shape.crops_ltrb], 4),
+        crops_item=_owners([len(shape.crops_ltrb) for shape in shapes]),
+        frame_indices=np.array([i for shape in shapes for i in shape.frame_indices], np.int32),
+        frame_item=_owners([len(shape.frame_indices) for shape in shapes]),
+        intrinsics=np.array([one.intrinsics for one in seen], np.float64).reshape(-1, 4),
+        pose=np.array([one.pose for one in seen], np.float64).reshape(-1, 4, 4),
+        camera_convention=_codes([CAMERA_CONVENTIONS.index(one.camera_convention) for one in seen]),
+        camera_item=np.array(cameras, np.int32),
+        boxes_xyxy=np.array([xyxy for _, xyxy in boxes], np.float32).reshape(-1, 4),
+        box_item=np.array([number for number, _ in boxes], np.int32),
+    )
+
+
+def _payload_code(item: Item, style: PackStyle) -> int:
+    untouched = style.payload == "source" and item.source.kind != "video"
+    return PAYLOADS.index("source" if untouched else "pixels")
+
+
+def _alpha_code(item: Item, style: PackStyle) -> int:
+    if not item.source.alpha:
+        return ALPHAS.index("none")
+    return ALPHAS.index("dropped" if style.alpha == "drop" else "white")
+
+
+def _codes(values: Sequence[int]) -> npt.NDArray[np.uint8]:
+    return np.array(values, np.uint8)
+
+
+def _table(rows: Sequence[Sequence[int]], width: int) -> npt.NDArray[np.int32]:
+    return np.array(rows, np.int32).reshape(-1, width)
+
+
+def _owners(counts: Sequence[int]) -> npt.NDArray[np.int32]:
+    return np.repeat(np.arange(len(counts), dtype=np.int32), counts)

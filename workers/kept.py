@@ -1,0 +1,117 @@
+"""The samples of a partition that are still in: their text lengths and their media, as flat
+columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.columns import Ints, offsets, one_chunk
+from schemas.sized import Media
+
+
+@dataclass(frozen=True)
+class Kept:
+    """s samples with m media, in partition order."""
+
+    place: Ints  # [s] row in SELECTED
+    text_tokens: Ints  # [s]
+    loss_tokens: Ints  # [s]
+    first_item: Ints  # [s + 1] media of sample i are first_item[i] .. first_item[i + 1]
+    media: Media  # [m]
+    file_bytes: Ints  # [m] size of the source file
+
+    def items_of(self, samples: Ints) -> Ints:
+        """Numbers of all media of these samples."""
+        counts = np.diff(self.first_item)[samples]
+        starts = np.repeat(self.first_item[:-1][samples] - np.cumsum(counts) + counts, counts)
+        items: Ints = np.arange(counts.sum()) + starts
+        return items
+
+
+def kept_samples(
+    selected: pa.Table, surveyed: Sequence[pa.Table], tokenized: Sequence[pa.Table]
+) -> Kept:
+    """What neither select nor tokenize dropped; the blocks' rows one after another are the rows of
+    `selected`.
+    """
+    alive = pc.is_null(selected.column("drop")).to_numpy()
+    first, parts = 0, []
+    for survey, text in zip(surveyed, tokenized, strict=True):
+        keep = alive[first : first + len(survey)] & pc.is_null(text.column("drop")).to_numpy()
+        parts.append(_block(survey, text, np.flatnonzero(keep), first))
+        first += len(survey)
+    return _join(parts)
+
+
+def _block(survey: pa.Table, text: pa.Table, rows: Ints, first: int) -> Kept:
+    items = one_chunk(survey.column("items"))
+    starts = offsets(items)
+    counts = np.diff(starts)
+    fields = items.flatten()
+    index = np.repeat(starts[:-1][rows] - np.cumsum(counts[rows]) + counts[rows], counts[rows])
+    index = np.arange(len(index)) + index
+
+    def column(name: str) -> npt.NDArray[Any]:
+        values: npt.NDArray[Any] = pc.struct_field(fields, name).to_numpy(zero_copy_only=False)
+        return values[index]
+
+    pictures = pc.not_equal(pc.struct_field(fields, "kind"), "video").to_numpy(
+        zero_copy_only=False
+    )[index]
+    owner = np.repeat(np.arange(len(rows)), counts[rows])
+    loss = one_chunk(text.column("loss"))
+    spans = loss.flatten().to_numpy().astype(np.int64).reshape(-1, 2)
+    learned = _sums(spans[:, 1] - spans[:, 0], offsets(loss) // 2)
+    return Kept(
+        place=rows + first,
+        text_tokens=np.diff(offsets(one_chunk(text.column("tokens"))))[rows],
+        loss_tokens=learned[rows],
+        first_item=np.concatenate([[0], np.cumsum(counts[rows])]),
+        media=Media(
+            kind=pc.struct_field(fields, "kind").to_numpy(zero_copy_only=False)[index],
+            width=column("width").astype(np.int64),
+            height=column("height").astype(np.int64),
+            frames=column("frames").astype(np.int64),
+            fps=column("fps").astype(np.float64),
+            clip_start=column("clip_start").astype(np.float64),
+            clip_end=column("clip_end").astype(np.float64),
+            images=np.bincount(owner[pictures], minlength=len(rows))[owner],
+        ),
+        file_bytes=column("size").astype(np.int64),
+    )
+
+
+def _sums(values: Ints, starts: Ints) -> Ints:
+    """Sum of each run of `values` between two starts."""
+    total: Ints = np.concatenate([[0], np.cumsum(values)])
+    return total[starts[1:]] - total[starts[:-1]]
+
+
+def _join(parts: Sequence[Kept]) -> Kept:
+    counts = np.concatenate([np.diff(part.first_item) for part in parts])
+    media = [part.media for part in parts]
+    return Kept(
+        place=np.concatenate([part.place for part in parts]),
+        text_tokens=np.concatenate([part.text_tokens for part in parts]),
+        loss_tokens=np.concatenate([part.loss_tokens for part in parts]),
+        first_item=np.concatenate([[0], np.cumsum(counts)]),
+        media=Media(
+            kind=np.concatenate([m.kind for m in media]),
+            width=np.concatenate([m.width for m in media]),
+            height=np.concatenate([m.height for m in media]),
+            frames=np.concatenate([m.frames for m in media]),
+            fps=np.concatenate([m.fps for m in media]),
+            clip_start=np.concatenate([m.clip_start for m in media]),
+            clip_end=np.concatenate([m.clip_end for m in media]),
+            images=np.concatenate([m.images for m in media]),
+        ),
+        file_bytes=np.concatenate([part.file_bytes for part in parts]),
+    )

@@ -1,0 +1,102 @@
+"""select: which samples stay, and how many copies of each.
+
+Nothing is removed: a dropped sample keeps its row with a reason. Here it keeps all but what
+cannot be used: faults found by the survey or by rendering, ids that came before, weights that
+leave no copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.reasons import Reason
+from schemas.tables import SELECTED, conform
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """Mean copies of a sample by source, the seed, and (reason, message) by sha256 of media that
+    failed to render.
+    """
+
+    weights: Mapping[str, float]
+    seed: int
+    faults: Mapping[str, tuple[str, str]]
+
+
+def select(blocks: Sequence[pa.Table], config: SelectConfig) -> pa.Table:
+    """SELECTED for the SURVEYED tables of one partition, in block order."""
+    seen: dict[str, str] = {}
+    tables = [_select_block(number, block, config, seen) for number, block in enumerate(blocks)]
+    return conform(pa.concat_tables(tables or [SELECTED.empty_table()]), SELECTED)
+
+
+def _select_block(
+    number: int, block: pa.Table, config: SelectConfig, seen: dict[str, str]
+) -> pa.Table:
+    ids, sources, origins = (
+        block.column(name).to_pylist() for name in ("sample_id", "source", "origin")
+    )
+    drops, messages = block.column("drop").to_pylist(), block.column("message").to_pylist()
+    for row, fault in _media_faults(block, config.faults).items():
+        if drops[row] is None:
+            drops[row], messages[row] = fault
+    copies = []
+    for row, sample_id in enumerate(ids):
+        if sample_id in seen and drops[row] is None:
+            drops[row], messages[row] = Reason.DUPLICATE_ID.value, f"same id as {seen[sample_id]}"
+        seen.setdefault(sample_id, origins[row])
+        count = (
+            0
+            if drops[row] is not None
+            else copies_of(sample_id, config.weights[sources[row]], config.seed)
+        )
+        if count == 0 and drops[row] is None:
+            drops[row], messages[row] = (
+                Reason.ZERO_WEIGHT.value,
+                f"weight {config.weights[sources[row]]} left no copy",
+            )
+        copies.append(count)
+    columns = [ids, [number] * len(ids), list(range(len(ids))), copies, drops, messages]
+    return pa.Table.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, SELECTED, strict=True)],
+        schema=SELECTED,
+    )
+
+
+def copies_of(sample_id: str, weight: float, seed: int) -> int:
+    """Instances of a sample: the whole part of the weight, and one more for a seeded share of the
+    samples.
+
+    >>> [copies_of("a/1", 2.0, 0), copies_of("a/1", 0.0, 0)]
+    [2, 0]
+    """
+    whole = int(weight)
+    draw = hashlib.sha256(f"{seed}/copies/{sample_id}".encode()).digest()
+    share = int.from_bytes(draw[:8], "little") / 2**64
+    return whole + (share < weight - whole)
+
+
+def _media_faults(
+    block: pa.Table, faults: Mapping[str, tuple[str, str]]
+) -> dict[int, tuple[str, str]]:
+    """The first fault of each row whose media failed to render."""
+    if not faults or not block.num_rows:
+        return {}
+    items = block.column("items").combine_chunks()
+    if isinstance(items, pa.ChunkedArray):
+        items = items.chunk(0)
+    digests = pc.struct_field(pc.list_flatten(items), "sha256").to_pylist()
+    parents = pc.list_parent_indices(items).to_pylist()
+    found: dict[int, tuple[str, str]] = {}
+    for row, digest in zip(parents, digests, strict=True):
+        if digest in faults:
+            found.setdefault(row, faults[digest])
+    return found

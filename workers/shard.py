@@ -1,0 +1,87 @@
+"""One shard: a column of a stripe set, its packs written front to back, fillers where a row is not
+full.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from patchpack.layout import Header, encode, filler
+from schemas.errors import BuildError
+from workers.assemble import PackStyle, Picture, Place, assemble
+from workers.faults import Fault
+from workers.gather import Sample
+from workers.media_files import MediaFiles
+from workers.sidefiles import index_of, write_shard_files
+from workers.tarwriter import ShardSummary, shard_writer
+
+
+class Piece(NamedTuple):
+    """The bytes of one picture: where they lie, and what they must be."""
+
+    folder: str  # key of `folders`
+    path: str
+    offset: int
+    size: int
+    format: str
+    sha256: str  # of bytes that are a source's own; "" for what the build rendered
+
+
+@dataclass(frozen=True)
+class PlannedPack:
+    """A pack to write; a filler has no samples. `pieces` has one list an item, items in sample
+    order.
+    """
+
+    place: Place
+    samples: Sequence[Sample]
+    pieces: Sequence[Sequence[Piece]]
+
+
+def write_shard(
+    path: Path, packs: Iterable[PlannedPack], folders: Mapping[str, Path], style: PackStyle
+) -> tuple[ShardSummary, int]:
+    """Write a shard and its side files, whole or not at all; its summary, and the packs with
+    samples in it.
+
+    Raises BuildError for a source file that is no longer what the survey saw.
+    """
+    headers: list[Header] = []
+    with ExitStack() as stack:
+        writer = stack.enter_context(shard_writer(path))
+        files = {name: stack.enter_context(MediaFiles(root)) for name, root in folders.items()}
+        for planned in packs:
+            if planned.samples:
+                pictures = [[_read(piece, files) for piece in pieces] for pieces in planned.pieces]
+                pack = assemble(planned.place, planned.samples, pictures, style)
+            else:
+                place = planned.place
+                pack = filler(
+                    key=place.key,
+                    lane=place.lane,
+                    row=place.row,
+                    positions=style.positions,
+                    recipe=style.recipe,
+                )
+            writer.add_pack(pack.header.key, *encode(pack))
+            headers.append(pack.header)
+        summary = writer.finish()
+        write_shard_files(path, index_of(summary.packs, headers))
+    return summary, sum(not header.filler for header in headers)
+
+
+def _read(piece: Piece, files: Mapping[str, MediaFiles]) -> Picture:
+    try:
+        data = files[piece.folder].read(piece.path, piece.offset, piece.size)
+    except Fault as fault:
+        raise BuildError(
+            f"{fault.message}; the file changed or was removed, build again"
+        ) from fault
+    if piece.sha256 and hashlib.sha256(data).hexdigest() != piece.sha256:
+        raise BuildError(f"{piece.path} changed while the build read it; build again")
+    return Picture(data, piece.format)
