@@ -1,0 +1,1 @@
+"""When a build runs: Prefect flows, and the command line `python -m flows`."""

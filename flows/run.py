@@ -1,0 +1,24 @@
+"""Starting the flow from a command: quiet Prefect unless the user has a server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipelines.build import Built
+from pipelines.steps import Progress
+
+
+def run_flow(recipe: Path, workers: int | None, progress: Progress) -> Built:
+    """Run the build flow and give its result; Prefect's own lines show only where a server is
+    configured.
+    """
+    if "PREFECT_API_URL" not in os.environ:
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    # its temporary server takes ten seconds, and several times that on a busy machine
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    from flows.build import build_flow
+
+    return build_flow(str(recipe), workers, progress)

@@ -1,0 +1,113 @@
+"""explain: where a sample went and why, or what a pack holds; `--extract` writes a pack's parts as
+plain files.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from patchpack.arrays import ARRAYS
+from patchpack.index import decode_index
+from patchpack.layout import Pack, decode
+from schemas.errors import ContractError
+from schemas.manifest import FOLDER, Manifest, read_manifest
+from workers.durable import write_whole
+from workers.sidefiles import index_path
+
+Story = dict[str, Any]
+
+
+def explain(root: Path, name: str, extract: Path | None) -> Story:
+    """The story of a sample id or a pack key. Raises ContractError where the data
+    set has neither.
+    """
+    manifest = read_manifest(root)
+    rows = _ledger_rows(root, manifest, name)
+    if rows:
+        story: Story = {"sample": name, "source": rows[0]["source"], "origin": rows[0]["origin"]}
+        if rows[0]["notes"]:
+            story["notes"] = rows[0]["notes"]
+        if rows[0]["drop"]:
+            return story | {"dropped": rows[0]["drop"], "message": rows[0]["message"]}
+        packs = [row["pack"] for row in rows]
+        story |= {
+            "copies": len(rows),
+            "tokens": rows[0]["tokens"],
+            "packs": packs,
+            "shards": [row["shard"] for row in rows],
+        }
+        pack = _find(root, manifest, packs[0])
+        story |= _sample_items(pack, name)
+    else:
+        pack = _find(root, manifest, name)
+        story = {"pack": name, "header": asdict(pack.header)}
+    if extract:
+        story["extracted"] = _extract(pack, extract)
+    return story
+
+
+def _ledger_rows(root: Path, manifest: Manifest, name: str) -> list[Story]:
+    path = root / FOLDER / manifest.ledger.name
+    rows: list[Story] = pq.read_table(path, filters=[("sample_id", "=", name)]).to_pylist()
+    return rows
+
+
+def _find(root: Path, manifest: Manifest, key: str) -> Pack:
+    """The pack of this key, by the indexes of the shards."""
+    for shard in manifest.shards:
+        path = root / shard.name
+        index = decode_index(index_path(path).read_bytes())
+        for row in index[index["key"] == key.encode("ascii", "replace")]:
+            with path.open("rb") as file:
+                members = []
+                for name in ("header", "arrays"):
+                    file.seek(int(row[f"{name}_offset"]))
+                    members.append(file.read(int(row[f"{name}_size"])))
+            return decode(*members)
+    raise ContractError(f"{root} has no sample or pack {key!r}")
+
+
+def _sample_items(pack: Pack, sample_id: str) -> Story:
+    """The media of a sample, as its pack's header has them."""
+    number = pack.header.sample_id.index(sample_id)
+    header = asdict(pack.header)
+    names = (
+        "item_kind",
+        "item_format",
+        "item_source_wh",
+        "item_resized_wh",
+        "item_length",
+        "policy",
+        "sha256",
+    )
+    items = [
+        {name: header[name][item] for name in names}
+        for item, owner in enumerate(pack.header.item_sample)
+        if owner == number
+    ]
+    span = pack.header.cu_seqlens[number : number + 2]
+    return {"place in pack": number, "token span": span, "items": items}
+
+
+def _extract(pack: Pack, folder: Path) -> list[str]:
+    """Write the header as JSON, the arrays as .npy and the payloads under their formats; the names
+    written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "header.json", (json.dumps(asdict(pack.header), indent=1) + "\n").encode())
+    names = ["header.json"]
+    for name in ARRAYS:
+        np.save(folder / f"{name}.npy", getattr(pack.arrays, name), allow_pickle=False)
+        names.append(f"{name}.npy")
+    for item, kind in enumerate(pack.header.item_format):
+        for part, payload in enumerate(pack.payloads_of(item)):
+            suffix = kind if kind.isalnum() else "bin"  # a header never names a path
+            names.append(f"item-{item:05d}-{part:05d}.{suffix}")
+            write_whole(folder / names[-1], payload.data.tobytes())
+    return names

@@ -1,0 +1,159 @@
+"""select, size and pack: all that is decided of a partition, on its small tables,
+without a pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.recipe import Recipe
+from pipelines.steps import Block, Workshop
+from pipelines.store import Receipt
+from pipelines.text import text_spec
+from schemas.digest import spec_digest
+from workers import pack as packing
+from workers import select as selection
+from workers import size as sizing
+from workers.text_tokenizers import load_tokenizer
+
+Faults = Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition and its plan."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    selected: Receipt
+    sized: Receipt
+    packed: Receipt
+
+    @property
+    def packs(self) -> int:
+        """Packs with samples in them."""
+        return self.packed.facts["packs"]
+
+    @property
+    def fillers(self) -> int:
+        """Empty packs that complete the last row."""
+        return self.packed.facts["fillers"]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the global order."""
+        return self.packed.facts["rows"]
+
+
+def plan_partition(workshop: Workshop, name: str, blocks: list[Block], faults: Faults) -> Partition:
+    """The partition's SELECTED, SIZED and PACKED tables; `faults` are media that
+    failed to render.
+    """
+    selected = _select(workshop, blocks, faults)
+    sized = _size(workshop, blocks, selected)
+    return Partition(name, tuple(blocks), selected, sized, _pack(workshop, sized))
+
+
+def _select(workshop: Workshop, blocks: list[Block], faults: Faults) -> Receipt:
+    recipe, store = workshop.recipe, workshop.store
+    weights = {source.name: source.weight for source in recipe.sources}
+    key = spec_digest(
+        {
+            "stage": "select",
+            "version": selection.VERSION,
+            "seed": recipe.seed,
+            "weights": weights,
+            "faults": sorted((sha256, *fault) for sha256, fault in faults.items()),
+            "surveyed": [block.surveyed.digest for block in blocks],
+        }
+    )
+    if done := store.receipt("selected", key):
+        return done
+    workshop.engine.local()
+    tables = [store.read("surveyed", block.surveyed.key) for block in blocks]
+    config = selection.SelectConfig(weights, recipe.seed, faults)
+    return store.write("selected", key, selection.select(tables, config))
+
+
+def _size(workshop: Workshop, blocks: list[Block], selected: Receipt) -> Receipt:
+    recipe, store = workshop.recipe, workshop.store
+    key = spec_digest(
+        {
+            "stage": "size",
+            "version": sizing.VERSION,
+            "policy": policy_spec(recipe),
+            "text": text_spec(recipe.text),
+            "capacity": recipe.pack.max_tokens,
+            "render": [recipe.render.payload, recipe.render.codec],
+            "selected": selected.digest,
+            "surveyed": [block.surveyed.digest for block in blocks],
+            "tokenized": [block.tokenized.digest for block in blocks if block.tokenized],
+        }
+    )
+    if done := store.receipt("sized", key):
+        return done
+    workshop.engine.local()
+    workshop.progress("size", 0, 1)
+    config = sizing.SizeConfig(
+        policy=recipe.policy[0],
+        capacity=recipe.pack.max_tokens,
+        payload=recipe.render.payload,
+        codec=recipe.render.codec,
+        encode=load_tokenizer(recipe.text).encode,
+    )
+    table = sizing.size(
+        store.read("selected", selected.key),
+        [store.read("surveyed", block.surveyed.key) for block in blocks],
+        [store.read("tokenized", block.tokenized.key) for block in blocks if block.tokenized],
+        config,
+    )
+    workshop.progress("size", 1, 1)
+    return store.write("sized", key, table)
+
+
+def _pack(workshop: Workshop, sized: Receipt) -> Receipt:
+    recipe, store = workshop.recipe, workshop.store
+    key = spec_digest(
+        {
+            "stage": "pack",
+            "version": packing.VERSION,
+            "libraries": {"numpy": version("numpy")},
+            "seed": recipe.seed,
+            "capacity": recipe.pack.max_tokens,
+            "lanes": recipe.pack.lanes,
+            "sized": sized.digest,
+        }
+    )
+    if done := store.receipt("packed", key):
+        return done
+    workshop.engine.local()
+    workshop.progress("pack", 0, 1)
+    config = packing.PackConfig(recipe.pack.max_tokens, recipe.pack.lanes, recipe.seed)
+    table, totals = packing.pack(store.read("sized", sized.key), config)
+    workshop.progress("pack", 1, 1)
+    return store.write("packed", key, table, facts=vars(totals))
+
+
+def policy_spec(recipe: Recipe) -> list[object]:
+    """What of the policies shapes an output."""
+    return [
+        {**policy.model_dump(mode="json"), "VERSION": policy.VERSION} for policy in recipe.policy
+    ]
+
+
+def pack_costs(packed: pa.Table, sized: pa.Table, packs: int) -> dict[str, np.ndarray]:
+    """Sum of each cost over the samples of each pack, [packs] in written order,
+    fillers included.
+    """
+    number = packed.column("pack").to_numpy()
+    row = packed.column("sized_row").to_numpy()
+    costs = {}
+    for name in ("tokens", "patches", "attention", "vit_attention", "bytes"):
+        costs[name] = np.zeros(packs, np.int64)
+        np.add.at(costs[name], number, sized.column(name).to_numpy()[row])
+    return costs

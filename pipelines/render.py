@@ -1,0 +1,177 @@
+"""render: pictures of the kept samples, resized and encoded on Ray, each once whatever plan asks
+for it.
+
+Payloads are addressed by content, so a new plan only makes what no earlier one made; the
+containers of a block hold its missing payloads in source order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.plan import Faults, Partition
+from pipelines.recipe import Recipe
+from pipelines.steps import Workshop
+from pipelines.store import Receipt, Store, read_table
+from schemas.digest import spec_digest
+from workers.gather import by_block
+from workers.payloads import ADDRESSES, PAYLOADS, RenderConfig, RenderJob, address, render_block
+
+
+@dataclass(frozen=True)
+class RenderTask:
+    """The payloads of one block that do not exist yet."""
+
+    surveyed: str
+    sized: str
+    first: int  # rows before the block in the partition's tables
+    root: Path
+    wanted: tuple[str, ...]
+    config: RenderConfig
+    key: str
+    cache: Path
+
+
+def render_config(recipe: Recipe) -> RenderConfig:
+    """The part of the recipe that shapes payloads."""
+    return RenderConfig(recipe.render.payload, recipe.render.codec, recipe.policy[0].alpha)
+
+
+def addresses(workshop: Workshop, partition: Partition) -> pa.Table:
+    """ADDRESSES of the partition, made once a plan."""
+    store, config = workshop.store, render_config(workshop.recipe)
+    key = spec_digest(
+        {
+            "stage": "address",
+            "payload": config.payload,
+            "render": config.spec(),
+            "sized": partition.sized.digest,
+            "surveyed": [block.surveyed.digest for block in partition.blocks],
+        }
+    )
+    if not store.receipt("addressed", key):
+        workshop.engine.local()
+        store.write("addressed", key, _address(store, partition, config))
+    return store.read("addressed", key)
+
+
+def _address(store: Store, partition: Partition, config: RenderConfig) -> pa.Table:
+    sized = store.read("sized", partition.sized.key)
+    parts = [ADDRESSES.empty_table()]
+    for number, rows, surveyed in kept_rows(store, partition, sized):
+        keys = address(surveyed, sized.take(pa.array(rows)), config)
+        counts = [len(names) for names in keys]
+        columns = {
+            "sized_row": pa.array(np.repeat(rows, counts), pa.int32()),
+            "block": pa.array([number] * sum(counts), pa.int32()),
+            "key": pa.array([name for names in keys for name in names], pa.string()),
+        }
+        parts.append(pa.table(columns).cast(ADDRESSES))
+    return pa.concat_tables(parts)
+
+
+def kept_rows(
+    store: Store, partition: Partition, sized: pa.Table
+) -> Iterator[tuple[int, np.ndarray, pa.Table]]:
+    """For each block its number, its rows in SIZED that are not dropped, and these rows of
+    SURVEYED.
+    """
+    rows = np.flatnonzero(pc.is_null(sized.column("drop")).to_numpy())
+    within = sized.column("row").to_numpy()[rows]
+    for number, places in by_block(sized.column("block").to_numpy()[rows]).items():
+        table = store.read("surveyed", partition.blocks[number].surveyed.key)
+        yield number, rows[places], table.take(pa.array(within[places]))
+
+
+def rendered_index(store: Store) -> tuple[pa.Table, list[Path]]:
+    """PAYLOADS of every container, with its number as a further column, and the
+    containers' paths.
+    """
+    tables: list[pa.Table] = []
+    paths: list[Path] = []
+    for receipt_path in sorted((store.root / "rendered").glob("*.json")):
+        container = receipt_path.with_suffix(".bin")
+        index = receipt_path.with_suffix(".arrow")
+        if not (container.exists() and index.exists()):
+            continue
+        table = read_table(index)
+        tables.append(
+            table.append_column("container", pa.array([len(paths)] * len(table), pa.int32()))
+        )
+        paths.append(container)
+    empty = PAYLOADS.empty_table().append_column("container", pa.array([], pa.int32()))
+    return pa.concat_tables([empty, *tables]), paths
+
+
+def known_faults(index: pa.Table, wanted: pa.Table) -> Faults:
+    """Media that this plan asks for and that are known not to decode: reason and
+    message by sha256.
+    """
+    faulty = index.filter(
+        pc.and_(
+            index.column("drop").is_valid(), pc.is_in(index["key"], wanted["key"].combine_chunks())
+        )
+    )
+    columns = (faulty.column(name).to_pylist() for name in ("sha256", "drop", "message"))
+    return {sha256: (drop, message) for sha256, drop, message in zip(*columns, strict=True)}
+
+
+def render_partition(workshop: Workshop, partition: Partition, wanted: pa.Table) -> None:
+    """Make every payload of the plan that does not exist yet."""
+    index, _ = rendered_index(workshop.store)
+    tasks = list(_tasks(workshop, partition, wanted, index))
+    for _ in workshop.run("render", run_render, tasks):
+        pass
+
+
+def _tasks(
+    workshop: Workshop, partition: Partition, wanted: pa.Table, index: pa.Table
+) -> Iterator[RenderTask]:
+    known = set(index.column("key").to_pylist())
+    roots = {source.name: source.root for source in workshop.recipe.sources}
+    config = render_config(workshop.recipe)
+    keys = wanted.column("key").to_pylist()
+    first = 0
+    places: Mapping[int, np.ndarray] = by_block(wanted.column("block").to_numpy())
+    for number, block in enumerate(partition.blocks):
+        missing = list(
+            dict.fromkeys(
+                k for k in map(keys.__getitem__, places.get(number, ())) if k and k not in known
+            )
+        )
+        known.update(missing)
+        root = roots[block.source]
+        assert root is not None  # set when the recipe is loaded
+        if missing:
+            key = spec_digest({"stage": "render", **config.spec(), "keys": missing})
+            yield RenderTask(
+                block.surveyed.key,
+                partition.sized.key,
+                first,
+                root,
+                tuple(missing),
+                config,
+                key,
+                workshop.store.root,
+            )
+        first += block.surveyed.rows
+
+
+def run_render(task: RenderTask) -> Receipt:
+    """Render one block's missing payloads: the container first, then its index,
+    then the receipt.
+    """
+    store = Store(task.cache)
+    surveyed = store.read("surveyed", task.surveyed)
+    sized = store.read("sized", task.sized).slice(task.first, len(surveyed))
+    kept = pa.array(np.flatnonzero(pc.is_null(sized.column("drop")).to_numpy()))
+    wanted = frozenset(task.wanted)
+    job = RenderJob(surveyed.take(kept), sized.take(kept), task.root, wanted, task.config)
+    table = render_block(job, store.table_path("rendered", task.key).with_suffix(".bin"))
+    return store.write("rendered", task.key, table)

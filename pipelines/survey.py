@@ -1,0 +1,83 @@
+"""survey: source files are cut into blocks, and each block becomes a SURVEYED table on Ray.
+
+A block is done when its table exists and every file that it read still has the size and time
+that it had.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from pipelines.recipe import Source
+from pipelines.steps import Block, Workshop
+from pipelines.store import FileState, Receipt, Store
+from schemas.digest import spec_digest
+from schemas.errors import RecipeError
+from workers import survey as stage
+from workers.sources.records import plan_blocks
+
+ROWS_PER_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class SurveyTask:
+    """One block to survey."""
+
+    spec: stage.SurveySpec
+    key: str
+    cache: Path
+
+
+def survey_sources(workshop: Workshop) -> list[Block]:
+    """Every block of every source, in recipe order, surveyed."""
+    tasks = [task for source in workshop.recipe.sources for task in _tasks(source, workshop.store)]
+    receipts = {task.key: workshop.store.receipt("surveyed", task.key) for task in tasks}
+    todo = [task for task in tasks if receipts[task.key] is None]
+    for receipt in workshop.run("survey", run_survey, todo):
+        receipts[receipt.key] = receipt
+    blocks = []
+    for task in tasks:
+        receipt = receipts[task.key]
+        assert receipt is not None
+        blocks.append(Block(task.spec.source, receipt))
+    return blocks
+
+
+def run_survey(task: SurveyTask) -> Receipt:
+    """Survey one block and keep its table."""
+    table, inputs = stage.survey(task.spec)
+    states = tuple(FileState(read.absolute, read.size, read.mtime_ns) for read in inputs)
+    return Store(task.cache).write("surveyed", task.key, table, states)
+
+
+def _tasks(source: Source, store: Store) -> list[SurveyTask]:
+    assert source.root is not None  # set when the recipe is loaded
+    if not source.root.is_dir():
+        raise RecipeError(f"sources.{source.name}.root: {source.root} is not a folder")
+    tasks = []
+    for block in plan_blocks(source.path, ROWS_PER_BLOCK):
+        spec = stage.SurveySpec(
+            source=source.name,
+            records=source.path,
+            root=source.root,
+            start=block.start,
+            end=block.end,
+            first_line=block.first_line,
+        )
+        key = spec_digest(
+            {
+                "stage": "survey",
+                "version": stage.VERSION,
+                "libraries": {name: version(name) for name in ("pillow", "av")},
+                "source": source.name,
+                "records": source.path.name,
+                "range": [block.start, block.end, block.first_line],
+                "sha256": block.sha256,
+            }
+        )
+        tasks.append(SurveyTask(spec, key, store.root))
+    if not tasks:
+        raise RecipeError(f"sources.{source.name}.path: {source.path} holds no record")
+    return tasks

@@ -1,0 +1,77 @@
+"""tokenize: each block's text becomes token ids, loss spans and vision slots, on Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from pipelines.recipe import Recipe
+from pipelines.steps import Block, Workshop
+from pipelines.store import Receipt, Store
+from schemas.digest import spec_digest
+from workers import tokenize_text as stage
+from workers.text_config import TextConfig, TokenizeConfig
+from workers.text_tokenizers import load_tokenizer, tokenizer_digest
+
+
+@dataclass(frozen=True)
+class TokenizeTask:
+    """One surveyed block to tokenize."""
+
+    surveyed: str
+    config: TokenizeConfig
+    key: str
+    cache: Path
+
+
+def tokenize_blocks(workshop: Workshop, blocks: list[Block]) -> list[Block]:
+    """The blocks with their TOKENIZED tables."""
+    store = workshop.store
+    shape = text_spec(workshop.recipe.text)
+    tasks = [_task(workshop.recipe, shape, block, store) for block in blocks]
+    receipts = {task.key: store.receipt("tokenized", task.key) for task in tasks}
+    todo = {task.key: task for task in tasks if receipts[task.key] is None}
+    for receipt in workshop.run("tokenize", run_tokenize, list(todo.values())):
+        receipts[receipt.key] = receipt
+    return [
+        replace(block, tokenized=receipts[task.key])
+        for block, task in zip(blocks, tasks, strict=True)
+    ]
+
+
+def run_tokenize(task: TokenizeTask) -> Receipt:
+    """Tokenize one block and keep its table."""
+    store = Store(task.cache)
+    tokenizer = load_tokenizer(task.config.text)
+    return store.write(
+        "tokenized",
+        task.key,
+        stage.tokenize(store.read("surveyed", task.surveyed), tokenizer, task.config),
+    )
+
+
+def text_spec(config: TextConfig) -> dict[str, object]:
+    """What of the text section shapes an output: the tokenizer by its content, not by where it
+    lies.
+    """
+    spec: dict[str, object] = config.model_dump(mode="json", exclude={"tokenizer"})
+    spec["tokenizer"] = tokenizer_digest(config)
+    if config.tokenizer != "bytes":
+        spec["libraries"] = {name: version(name) for name in ("tokenizers", "transformers")}
+    return spec
+
+
+def _task(recipe: Recipe, shape: dict[str, object], block: Block, store: Store) -> TokenizeTask:
+    suffixes = {source.name: source.prompt_suffix for source in recipe.sources}
+    config = TokenizeConfig(text=recipe.text, prompt_suffix={block.source: suffixes[block.source]})
+    key = spec_digest(
+        {
+            "stage": "tokenize",
+            "version": stage.VERSION,
+            "text": shape,
+            "prompt_suffix": suffixes[block.source],
+            "surveyed": block.surveyed.digest,
+        }
+    )
+    return TokenizeTask(block.surveyed.key, config, key, store.root)
