@@ -58,15 +58,16 @@ def _line(stage: str, done: int, total: int) -> None:
 
 
 def print_rows(rows: Sequence[tuple[str, str]]) -> None:
-    """A table without borders on standard output; values are never cut off in a pipe."""
-    if not rows:
+    """Two columns on standard output; folded to a terminal's width, whole lines in a pipe."""
+    width = max((len(what) for what, _ in rows), default=0)
+    console = Console()
+    if not console.is_terminal:
+        for what, value in rows:
+            print(f"{what:<{width}}  {value}")
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for what, value in rows:
         table.add_row(Text(what), Text(value))  # never read as markup
-    console = Console()
-    if not console.is_terminal:
-        console.width = 10_000
     console.print(table)

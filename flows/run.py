@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.build import Built
 from pipelines.steps import Progress
+from schemas.errors import BuildError
 
 
 def run_flow(recipe: Path, workers: int | None, progress: Progress) -> Built:
@@ -14,11 +15,16 @@ def run_flow(recipe: Path, workers: int | None, progress: Progress) -> Built:
     configured.
     """
     if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     # its temporary server takes ten seconds, and several times that on a busy machine
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from flows.build import build_flow
 
-    return build_flow(str(recipe), workers, progress)
+    try:
+        return build_flow(str(recipe), workers, progress)
+    except RuntimeError as error:
+        if "Prefect API server" not in str(error):
+            raise
+        raise BuildError(f"Prefect's temporary server did not start: {error}") from error

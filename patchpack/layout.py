@@ -65,7 +65,7 @@ class Pack:
     payloads: Sequence[Payload]
 
     def payloads_of(self, item: int) -> Sequence[Payload]:
-        """The payloads of an item: canvas, then thumbnail if any; or frames of a video in order."""
+        """The payloads of an item: canvas, then thumbnail if any; of a video, frame by frame."""
         starts = [*self.header.item_tensor, f"{len(self.payloads):05d}"]
         return self.payloads[int(starts[item][-5:]) : int(starts[item + 1][-5:])]
 
@@ -199,11 +199,11 @@ def _well_formed(payload: Payload, name: str) -> bool:
 
 
 def _count_problem(pack: Pack, counts: npt.NDArray[np.int64]) -> tuple[str, str] | None:
-    """One tensor a picture or frame; pixels have a second one for the thumbnail of a picture."""
+    """One tensor a picture or frame; pixels have a second one for the thumbnail of each."""
     arrays, items = pack.arrays, pack.header.items
     frames = np.bincount(arrays.frame_item, minlength=items)
     pictures = np.maximum(frames, 1)
-    pixels = pictures + (arrays.thumbnail > 0)
+    pixels = pictures * (1 + (arrays.thumbnail > 0))
     # a video may be stored as one untouched file; features are as many as the encoder has views
     source = np.where(counts == 1, 1, pictures)
     expected = np.choose(arrays.payload, [source, pixels, counts])

@@ -220,8 +220,7 @@ def _tasks(
 
 def run_assemble(task: ShardTask) -> Shard:
     """Write one shard, its side files, and then its receipt."""
-    tokenizer = load_tokenizer(task.tables.text)
-    style = PackStyle(**task.style, ids=VisionIds.of(tokenizer, task.tables.text.family))
+    style = PackStyle(**task.style, ids=_vision_ids(task))
     summary, packs = write_shard(task.path, _planned(task), task.folders, style)
     shard = Shard(
         name=summary.name,
@@ -235,6 +234,12 @@ def run_assemble(task: ShardTask) -> Shard:
     )
     write_whole(receipt_path(task.output, shard.name), json.dumps(asdict(shard), indent=1).encode())
     return shard
+
+
+def _vision_ids(task: ShardTask) -> VisionIds:
+    if not len(task.pieces):
+        return VisionIds.without_media()
+    return VisionIds.of(load_tokenizer(task.tables.text), task.tables.text.family)
 
 
 def _planned(task: ShardTask) -> Iterator[PlannedPack]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+import patchpack
 from patchpack.layout import FORMAT, pack_key, shard_name
 from pipelines.assemble import Shard, partition_digest, recipe_digest, rows_per_stripe
 from pipelines.plan import Partition, pack_costs, policy_spec
@@ -24,7 +25,6 @@ from workers.balance import slowest_over_mean
 from workers.durable import write_whole
 from workers.ledger import drop_counts, ledger
 
-CODE_VERSION = "0.1.0"
 LIBRARIES = ("av", "numpy", "pillow", "pyarrow")
 """Whose versions shape bytes."""
 
@@ -36,7 +36,7 @@ def describe(workshop: Workshop, parts: Sequence[tuple[Partition, Sequence[Shard
         format=FORMAT,
         version=0,
         name=recipe.name,
-        code_version=CODE_VERSION,
+        code_version=patchpack.__version__,
         recipe_digest=recipe_digest(recipe),
         recipe=_shape(recipe),
         libraries={name: library(name) for name in LIBRARIES},

@@ -109,12 +109,12 @@ class RayEngine:
             _initialise(self.workers)
         from ray.data import DataContext
 
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a failure is told once, by us
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         # the default keeps a core idle on small machines: 88-102 images/s against 130-138
         context.op_resource_reservation_enabled = False
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
         self._started = True
         self.startup_seconds = time.monotonic() - began
 

@@ -15,11 +15,14 @@ from pipelines.recipe import Recipe
 from pipelines.steps import Block, Workshop
 from pipelines.store import Receipt
 from pipelines.text import text_spec
+from schemas.columns import one_chunk
 from schemas.digest import spec_digest
 from workers import pack as packing
 from workers import select as selection
 from workers import size as sizing
+from workers.text_config import FAMILIES
 from workers.text_tokenizers import load_tokenizer
+from workers.vision_ids import VisionIds
 
 Faults = Mapping[str, tuple[str, str]]
 
@@ -99,21 +102,36 @@ def _size(workshop: Workshop, blocks: list[Block], selected: Receipt) -> Receipt
         return done
     workshop.engine.local()
     workshop.progress("size", 0, 1)
-    config = sizing.SizeConfig(
+    surveyed = [store.read("surveyed", block.surveyed.key) for block in blocks]
+    table = sizing.size(
+        store.read("selected", selected.key),
+        surveyed,
+        [store.read("tokenized", block.tokenized.key) for block in blocks if block.tokenized],
+        _size_config(recipe, has_media=any(_has_media(table) for table in surveyed)),
+    )
+    workshop.progress("size", 1, 1)
+    return store.write("sized", key, table)
+
+
+def _size_config(recipe: Recipe, *, has_media: bool) -> sizing.SizeConfig:
+    """Raises RecipeError when there is media and the tokenizer lacks the family's tokens."""
+    tokenizer = load_tokenizer(recipe.text)
+    if has_media:
+        VisionIds.of(tokenizer, recipe.text.family)
+    marks = FAMILIES[recipe.text.family]
+    return sizing.SizeConfig(
         policy=recipe.policy[0],
         capacity=recipe.pack.max_tokens,
         payload=recipe.render.payload,
         codec=recipe.render.codec,
-        encode=load_tokenizer(recipe.text).encode,
+        encode=tokenizer.encode,
+        around_image=marks.image.overhead,
+        around_video=marks.video.overhead,
     )
-    table = sizing.size(
-        store.read("selected", selected.key),
-        [store.read("surveyed", block.surveyed.key) for block in blocks],
-        [store.read("tokenized", block.tokenized.key) for block in blocks if block.tokenized],
-        config,
-    )
-    workshop.progress("size", 1, 1)
-    return store.write("sized", key, table)
+
+
+def _has_media(surveyed: pa.Table) -> bool:
+    return len(one_chunk(surveyed.column("items")).flatten()) > 0
 
 
 def _pack(workshop: Workshop, sized: Receipt) -> Receipt:

@@ -50,11 +50,6 @@ def of_plan(workshop: Workshop, partition: Partition) -> Rows:
     tokens, capacity = int(costs["tokens"].sum()), recipe.pack.max_tokens
     dropped = drop_counts(sized)
     shrunk = sum(1 for step in sized.column("fit").to_pylist() if step)
-    warning = (
-        ""
-        if partition.packs >= 100 * recipe.pack.lanes
-        else f" ({partition.fillers / max(partition.packs, 1):.1%})"
-    )
     return [
         ("data set", recipe.name),
         ("samples seen", f"{len(sized):,}"),
@@ -63,14 +58,23 @@ def of_plan(workshop: Workshop, partition: Partition) -> Rows:
         ("made smaller to fit", f"{shrunk:,}"),
         (
             "packs",
-            f"{partition.packs:,} of {capacity:,} tokens, {partition.fillers:,} fillers{warning}",
+            f"{partition.packs:,} of {capacity:,} tokens, {partition.fillers:,} fillers",
         ),
         ("fewest possible", f"{partition.packed.facts['lower_bound']:,}"),
         ("fill", f"{tokens / max(partition.packs * capacity, 1):.2%}"),
         ("tokens", f"{tokens:,}"),
         ("ViT patches", f"{int(costs['patches'].sum()):,}"),
         ("payload, modelled", f"{int(costs['bytes'].sum()) / 1e6:,.1f} MB"),
+        *_warnings(recipe.pack.lanes, partition),
     ]
+
+
+def _warnings(lanes: int, partition: Partition) -> Rows:
+    """Below 100 packs a lane, fillers can be over one in a hundred."""
+    if not partition.fillers or partition.packs >= 100 * lanes:
+        return []
+    share = partition.fillers / (partition.packs + partition.fillers)
+    return [("warning", f"{share:.1%} of the packs are fillers: {lanes} lanes are many for them")]
 
 
 def examples_of_drops(workshop: Workshop, partition: Partition, each: int = 3) -> Rows:

@@ -18,7 +18,7 @@ from schemas.errors import RecipeError
 from workers import survey as stage
 from workers.sources.records import plan_blocks
 
-ROWS_PER_BLOCK = 512
+ROWS_PER_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,12 @@ class SurveyTask:
 def survey_sources(workshop: Workshop) -> list[Block]:
     """Every block of every source, in recipe order, surveyed."""
     tasks = [task for source in workshop.recipe.sources for task in _tasks(source, workshop.store)]
-    receipts = {task.key: workshop.store.receipt("surveyed", task.key) for task in tasks}
-    todo = [task for task in tasks if receipts[task.key] is None]
+    found = ((task.key, workshop.store.receipt("surveyed", task.key)) for task in tasks)
+    receipts = {key: receipt for key, receipt in found if receipt}
+    todo = [task for task in tasks if task.key not in receipts]
     for receipt in workshop.run("survey", run_survey, todo):
         receipts[receipt.key] = receipt
-    blocks = []
-    for task in tasks:
-        receipt = receipts[task.key]
-        assert receipt is not None
-        blocks.append(Block(task.spec.source, receipt))
-    return blocks
+    return [Block(task.spec.source, receipts[task.key]) for task in tasks]
 
 
 def run_survey(task: SurveyTask) -> Receipt:

@@ -58,7 +58,8 @@ def text_spec(config: TextConfig) -> dict[str, object]:
     spec: dict[str, object] = config.model_dump(mode="json", exclude={"tokenizer"})
     spec["tokenizer"] = tokenizer_digest(config)
     if config.tokenizer != "bytes":
-        spec["libraries"] = {name: version(name) for name in ("tokenizers", "transformers")}
+        names = ("jinja2", "tokenizers", "transformers")
+        spec["libraries"] = {name: version(name) for name in names}
     return spec
 
 

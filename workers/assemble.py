@@ -136,7 +136,7 @@ def _cost(samples: Sequence[Sample]) -> Cost:
 
 def _arrays(expanded: Sequence[Expanded], items: Sequence[Item], style: PackStyle) -> Arrays:
     shapes = [item.geometry for item in items]
-    cameras = [number for number, item in enumerate(items) if item.source.intrinsics]
+    cameras = [n for n, item in enumerate(items) if item.source.intrinsics or item.source.pose]
     seen = [items[number].source for number in cameras]
     boxes = [
         (number, box["xyxy"]) for number, item in enumerate(items) for box in item.source.boxes
@@ -159,8 +159,8 @@ def _arrays(expanded: Sequence[Expanded], items: Sequence[Item], style: PackStyl
         crops_item=_owners([len(shape.crops_ltrb) for shape in shapes]),
         frame_indices=np.array([i for shape in shapes for i in shape.frame_indices], np.int32),
         frame_item=_owners([len(shape.frame_indices) for shape in shapes]),
-        intrinsics=np.array([one.intrinsics for one in seen], np.float64).reshape(-1, 4),
-        pose=np.array([one.pose for one in seen], np.float64).reshape(-1, 4, 4),
+        intrinsics=_numbers([one.intrinsics for one in seen], 4),
+        pose=_numbers([one.pose for one in seen], 16).reshape(-1, 4, 4),
         camera_convention=_codes([CAMERA_CONVENTIONS.index(one.camera_convention) for one in seen]),
         camera_item=np.array(cameras, np.int32),
         boxes_xyxy=np.array([xyxy for _, xyxy in boxes], np.float32).reshape(-1, 4),
@@ -185,6 +185,11 @@ def _codes(values: Sequence[int]) -> npt.NDArray[np.uint8]:
 
 def _table(rows: Sequence[Sequence[int]], width: int) -> npt.NDArray[np.int32]:
     return np.array(rows, np.int32).reshape(-1, width)
+
+
+def _numbers(rows: Sequence[Sequence[float]], width: int) -> npt.NDArray[np.float64]:
+    """One row each; NaN where a camera does not say."""
+    return np.array([row or [np.nan] * width for row in rows], np.float64).reshape(-1, width)
 
 
 def _owners(counts: Sequence[int]) -> npt.NDArray[np.int32]:

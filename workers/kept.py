@@ -60,8 +60,9 @@ def _block(survey: pa.Table, text: pa.Table, rows: Ints, first: int) -> Kept:
     index = np.arange(len(index)) + index
 
     def column(name: str) -> npt.NDArray[Any]:
-        values: npt.NDArray[Any] = pc.struct_field(fields, name).to_numpy(zero_copy_only=False)
-        return values[index]
+        values = pc.struct_field(fields, name).to_numpy(zero_copy_only=False)
+        taken: npt.NDArray[Any] = values[index]
+        return taken
 
     pictures = pc.not_equal(pc.struct_field(fields, "kind"), "video").to_numpy(
         zero_copy_only=False

@@ -44,17 +44,15 @@ def ledger(
 
 
 def check(table: pa.Table, sized: pa.Table, packed: pa.Table) -> None:
-    """Raises BuildError unless every sample is in the ledger as often as it must
-    be, and no other.
-    """
+    """Raises BuildError unless every sample is in the ledger as often as it must be."""
     dropped = table.filter(table.column("drop").is_valid())
-    lost = sized.column("drop").null_count * -1 + len(sized)
+    lost = len(sized) - sized.column("drop").null_count
     wanted = pc.sum(sized.column("copies")).as_py() or 0
     instances = len(table) - len(dropped)
     if len(dropped) != lost or instances != wanted or instances != len(packed):
         raise BuildError(
-            f"the ledger does not add up: {len(sized)} samples seen, {len(dropped)} of {lost} drops "
-            f"and {instances} of {wanted} instances recorded, {len(packed)} packed"
+            f"the ledger does not add up: {len(sized)} samples, {len(dropped)} of {lost} drops and "
+            f"{instances} of {wanted} instances recorded, {len(packed)} packed"
         )
 
 

@@ -35,8 +35,10 @@ BYTES_PER_KILOPIXEL = {"jpeg": 300, "webp": 1000, "png": 1500}
 
 @dataclass(frozen=True)
 class SizeConfig:
-    """The policy, tokens a pack, what the packs will hold, and the tokenizer for the names of
-    frames.
+    """The policy, tokens a pack, what the packs will hold, and how text around vision is written.
+
+    `encode` serves the names of frames; `around_*` counts the tokens that the family writes
+    around a run of features (its start and end).
     """
 
     policy: Policy
@@ -44,6 +46,8 @@ class SizeConfig:
     payload: str
     codec: str
     encode: Callable[[str], Sequence[int]]
+    around_image: int
+    around_video: int
 
 
 @dataclass
@@ -106,7 +110,8 @@ def _decide(
     plan.geometry_row[items] = sum(map(len, plan.steps)) + np.arange(len(items))
     plan.steps.append(sized.to_table())
     video = media.kind == "video"
-    plan.costs[items, 0] = sized.llm_tokens + text.count(sized.runs, video)
+    around = np.where(video, config.around_video, config.around_image)
+    plan.costs[items, 0] = sized.vision_tokens + sized.runs * around + text.count(sized.runs, video)
     plan.costs[items, 1] = sized.vit_patches
     plan.costs[items, 2] = _vit_attention(sized)
     plan.costs[items, 3] = _payload_bytes(sized, media, kept.file_bytes[items], config)

@@ -44,6 +44,11 @@ class VisionIds:
         names = FAMILIES[family]
         return cls(ids(names.image), ids(names.video))
 
+    @classmethod
+    def without_media(cls) -> Self:
+        """For samples of text alone, whose tokenizer may have no vision tokens."""
+        return cls(Marks(None, 0, None), Marks(None, 0, None))
+
     def marks(self, kind: str) -> Marks:
         """The ids for an item of this kind (image, view or video)."""
         return self.video if kind == "video" else self.image

@@ -1,0 +1,1 @@
+"""Input formats: one file a format, each giving the samples of `workers.sources.sample`."""
