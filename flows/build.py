@@ -6,6 +6,7 @@ It runs on Prefect's own temporary server, and unchanged against PREFECT_API_URL
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,9 @@ from pipelines.steps import Progress, Workshop
 from schemas.errors import PatchpackError, TransientError
 
 R = TypeVar("R")
+
+shown_progress: ContextVar[Progress | None] = ContextVar("shown_progress", default=None)
+"""Set by a command that shows progress itself; no parameter of the flow, which people see."""
 
 RETRIES = 2
 RETRY_DELAY_SECONDS = 5
@@ -73,16 +77,13 @@ def logged() -> Progress:
     name="patchpack-build",
     flow_run_name="build {recipe_path}",
     persist_result=False,
-    validate_parameters=False,
 )
-def build_flow(
-    recipe_path: str, workers: int | None = None, progress: Progress | None = None
-) -> Built:
+def build_flow(recipe_path: str, workers: int | None = None) -> Built:
     """Build the data set of a recipe and publish it; its summary becomes an artifact of the run."""
     recipe = load_recipe(Path(recipe_path))
     engine = RayEngine(workers)
     try:
-        built = build(Workshop(recipe, engine, progress or logged()), as_task)
+        built = build(Workshop(recipe, engine, shown_progress.get() or logged()), as_task)
     finally:
         engine.close()
     create_markdown_artifact(

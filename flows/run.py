@@ -20,10 +20,11 @@ def run_flow(recipe: Path, workers: int | None, progress: Progress) -> Built:
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    from flows.build import build_flow
+    from flows.build import build_flow, shown_progress
 
+    shown_progress.set(progress)
     try:
-        return build_flow(str(recipe), workers, progress)
+        return build_flow(str(recipe), workers)
     except RuntimeError as error:
         if "Prefect API server" not in str(error):
             raise

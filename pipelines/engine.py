@@ -96,6 +96,7 @@ class RayEngine:
         except RayTaskError as error:
             raise BuildError(f"{function.__name__}: {_last_line(error)}") from error
         except RayError as error:
+            self.close()  # so that another try starts afresh
             raise TransientError(f"{function.__name__}: {_last_line(error)}") from error
 
     def _start(self) -> None:

@@ -25,7 +25,7 @@ VERSION = 1
 class Picture(NamedTuple):
     """One encoded picture of an item."""
 
-    data: bytes
+    data: bytes | memoryview
     format: str
 
 

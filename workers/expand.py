@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -135,8 +136,6 @@ def _write(block: VisionBlock, marks: Marks, tokens: npt.NDArray[np.int32]) -> I
 def _check(text: TextRow, blocks: Sequence[VisionBlock]) -> None:
     if len(text.slots) != len(blocks):
         raise ContractError(f"{len(text.slots)} slots for {len(blocks)} vision blocks")
-    steps = np.diff(text.slots, prepend=0, append=len(text.tokens))
-    if (steps < 0).any():
-        raise ContractError(
-            f"slots {text.slots.tolist()} do not rise within {len(text.tokens)} tokens"
-        )
+    slots = [0, *text.slots.tolist(), len(text.tokens)]
+    if any(before > after for before, after in pairwise(slots)):
+        raise ContractError(f"slots {slots[1:-1]} do not rise within {len(text.tokens)} tokens")

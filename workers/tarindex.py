@@ -185,8 +185,8 @@ def _pax_records(data: bytes) -> list[tuple[bytes, bytes]]:
     while begin < len(data) and data[begin]:
         space = data.find(b" ", begin, begin + 9)
         length = data[begin:space]
-        end = begin + int(length) if space > 0 and length.isdigit() else begin
-        if not space < end <= len(data):
+        end = begin + int(length) if length.isdigit() else 0
+        if not begin < space < end <= len(data):
             raise _DamagedError("an extended header has a record of impossible length")
         key, _, value = data[space + 1 : end - 1].partition(b"=")
         records.append((key, value))
