@@ -163,6 +163,7 @@ def _initialise(workers: int | None) -> None:
         ray.init(logging_level=logging.ERROR, log_to_driver=False)
         return
     ray.init(
+        address="local",  # not a cluster that `ray start` left on this machine
         num_cpus=workers,
         include_dashboard=False,
         object_store_memory=256 * 2**20,

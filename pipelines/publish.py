@@ -30,32 +30,30 @@ def latest(root: Path) -> int:
 
 
 def already_published(root: Path, manifest: Manifest) -> bool:
-    """Whether the published version is this one but for its number."""
+    """Whether the published version is this one but for its number, and its files are there."""
     number = current_version(root)
-    return number is not None and _same(read_manifest(root, number), manifest)
+    if number is None or not _same(read_manifest(root, number), manifest):
+        return False
+    return (root / "README.md").exists() and (root / ".nv-meta" / ".info.json").exists()
 
 
 def publish(root: Path, manifest: Manifest, base: int) -> Manifest:
-    """Publish a version after `base`, the highest one when the build began; the manifest with its
-    number.
+    """Publish a version after `base`, the highest one when the build began; with its number.
 
     Raises PublishConflictError where another build took the number in the meantime.
     """
     number = latest(root)
-    # a build that was stopped between the manifest and the pointer left its version: it is ours
-    unfinished = (
-        number and number != current_version(root) and _same(read_manifest(root, number), manifest)
-    )
-    if not unfinished:
+    # a build that was stopped between the manifest and the pointer left its version: go on with it
+    if not (number and _same(read_manifest(root, number), manifest)):
         number = base + 1
-    numbered = manifest.model_copy(update={"version": number})
-    if not unfinished:
+        numbered = manifest.model_copy(update={"version": number})
         _create(manifest_path(root, number), _json(numbered))
-    shards = [ShardCount(shard.name, shard.packs + shard.fillers) for shard in numbered.shards]
-    patterns = [f"{partition.digest[:8]}-*.tar" for partition in numbered.partitions]
-    write_dataset_files(root, numbered.name, shards, patterns)
+    published = read_manifest(root, number)
+    shards = [ShardCount(shard.name, shard.packs + shard.fillers) for shard in published.shards]
+    patterns = [f"{partition.digest[:8]}-*.tar" for partition in published.partitions]
+    write_dataset_files(root, published.name, shards, patterns)
     write_whole(pointer_path(root), json.dumps({"version": number}).encode())
-    return numbered
+    return published
 
 
 def ledger_path(root: Path, sha256: str) -> Path:

@@ -12,8 +12,6 @@ from typing import Literal, TypedDict
 
 from PIL import Image
 
-from schemas.reasons import Reason
-from workers.faults import Fault
 from workers.headers import (
     has_alpha,
     is_turned_by_pillow,
@@ -74,12 +72,8 @@ def decode(data: bytes, orientation: int, alpha: Alpha) -> Image.Image:
     """
     kind = picture_format(data)
     image = open_picture(data, kind)
-    stated = image.size
     with pillow_faults(kind):
         image.load()
-        if image.size != stated:  # an icon whose directory is wrong
-            what = f"{kind} of {stated}, {image.size} when decoded"
-            raise Fault(Reason.UNDECODABLE, what)
         rgb = _opaque(image, alpha)
     rgb.info = {}
     return rgb if is_turned_by_pillow(image) else upright(rgb, orientation)

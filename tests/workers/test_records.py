@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import BuildError
+from schemas.reasons import Reason
+from workers.sources.records import MAX_LINE_BYTES, Line, parse_line, plan_blocks, read_lines
+from workers.sources.sample import Sample
+
+EYE = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+def parsed(record: Any, number: int = 7) -> Sample:
+    text = record if isinstance(record, bytes) else json.dumps(record).encode()
+    return parse_line(Line(number, 0, len(text), text))
+
+
+def of_parts(*parts: Any, role: str = "user") -> Sample:
+    return parsed({"id": "a", "turns": [{"role": role, "parts": list(parts)}]})
+
+
+def of_text(text: str, **media: Any) -> Sample:
+    return parsed({"id": "a", "turns": [{"role": "user", "text": text, **media}]})
+
+
+def view(**changes: Any) -> dict[str, Any]:
+    return {"path": "v.jpg", "intrinsics": [500, 500, 320, 240], "pose": EYE, **changes}
+
+
+def shape(sample: Sample) -> list[str | int]:
+    return [part.text or part.item for turn in sample.turns for part in turn.parts]
+
+
+def test_parts_keep_their_order_and_media_are_numbered_in_it() -> None:
+    sample = parsed(
+        {
+            "id": "000017",
+            "turns": [
+                {
+                    "role": "user",
+                    "parts": [
+                        {"type": "image", "path": "./a//b.jpg", "boxes": [{"xyxy": [1, 2, 3, 4]}]},
+                        {"type": "text", "text": "What?"},
+                        {"type": "video", "tar": "t.tar", "member": "./m.mp4", "start": 1.5},
+                    ],
+                },
+                {"role": "assistant", "parts": [{"type": "text", "text": "This."}]},
+            ],
+        }
+    )
+    assert sample.drop is None
+    assert sample.sample_id == "000017"
+    assert [turn.role for turn in sample.turns] == ["user", "assistant"]
+    assert shape(sample) == [0, "What?", 1, "This."]
+    image, video = sample.media
+    assert (image.kind, image.path, image.member) == ("image", "a/b.jpg", "")
+    assert image.boxes[0].xyxy == (1.0, 2.0, 3.0, 4.0)
+    assert (video.path, video.member, video.clip_start) == ("t.tar", "m.mp4", 1.5)
+    assert video.clip_end != video.clip_end  # NaN: none named
+
+
+def test_views_become_one_medium_each_with_a_camera() -> None:
+    sample = of_parts(
+        {"type": "views", "convention": "opengl", "views": [view(), view(path="w.jpg")]}
+    )
+    assert shape(sample) == [0, 1]
+    assert [ref.kind for ref in sample.media] == ["view", "view"]
+    camera = sample.media[1].camera
+    assert camera is not None
+    assert camera.convention == "opengl"
+    assert camera.intrinsics == (500.0, 500.0, 320.0, 240.0)
+    assert camera.pose[:6] == (1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def test_markers_take_media_in_order_and_only_the_marker_leaves_the_text() -> None:
+    sample = of_text(
+        "<image>\nOne <video> two<image>", images=["a.png", {"path": "b.png"}], videos=["c.mp4"]
+    )
+    assert shape(sample) == [0, "\nOne ", 1, " two", 2]
+    assert [ref.path for ref in sample.media] == ["a.png", "c.mp4", "b.png"]
+
+
+def test_an_id_is_optional_and_may_be_a_number() -> None:
+    turns = [{"role": "text", "text": "x"}]
+    assert parsed({"turns": turns}).sample_id == "line-7"
+    assert parsed({"id": 17, "turns": turns}).sample_id == "17"
+    assert (
+        parsed({"id": "a", "turns": turns, "licence": "MIT"}).drop is None
+    )  # other keys may stand
+
+
+BAD_PARTS: list[tuple[dict[str, Any], Reason, str]] = [
+    ({"type": "image"}, Reason.BAD_RECORD, "turns[0].parts[0].path: "),
+    ({"type": "image", "path": "a", "tar": "b"}, Reason.BAD_RECORD, ".path: "),
+    ({"type": "image", "tar": "b"}, Reason.BAD_RECORD, ".path: "),
+    ({"type": "image", "tar": "b", "member": ""}, Reason.BAD_RECORD, ".member: "),
+    ({"type": "image", "path": 3}, Reason.BAD_RECORD, ".path: expected a text, found a number"),
+    ({"type": "image", "path": ""}, Reason.BAD_RECORD, ".path: is empty"),
+    ({"type": "image", "path": "."}, Reason.BAD_RECORD, ".path: names no file"),
+    ({"type": "image", "path": "/etc/passwd"}, Reason.PATH_OUTSIDE_ROOT, ".path: "),
+    ({"type": "image", "path": "a/../../b"}, Reason.PATH_OUTSIDE_ROOT, ".path: "),
+    ({"type": "image", "path": "a\0b"}, Reason.PATH_OUTSIDE_ROOT, ".path: "),
+    ({"type": "image", "path": "C:/x.jpg"}, Reason.PATH_OUTSIDE_ROOT, ".path: "),
+    ({"type": "image", "path": "a\\b.jpg"}, Reason.PATH_OUTSIDE_ROOT, ".path: "),
+    ({"type": "image", "path": "http://x/a.jpg"}, Reason.PATH_OUTSIDE_ROOT, ".path: "),
+    ({"type": "image", "tar": "../a.tar", "member": "m"}, Reason.PATH_OUTSIDE_ROOT, ".tar: "),
+    ({"type": "image", "path": "a", "box": []}, Reason.BAD_RECORD, "unknown key 'box'"),
+    ({"type": "image", "path": "a", "boxes": {}}, Reason.BAD_RECORD, ".boxes: expected a list"),
+    ({"type": "image", "path": "a", "boxes": [{}]}, Reason.BAD_BOX, ".boxes[0].xyxy: "),
+    ({"type": "image", "path": "a", "boxes": [{"xyxy": [3, 0, 1, 1]}]}, Reason.BAD_BOX, ".xyxy: "),
+    (
+        {"type": "image", "path": "a", "boxes": [{"xyxy": [0, 0, 1, "1"]}]},
+        Reason.BAD_BOX,
+        "xyxy[3]",
+    ),
+    (
+        {"type": "image", "path": "a", "boxes": [{"xyxy": [0, 0, 1, 10**400]}]},
+        Reason.BAD_BOX,
+        "[3]",
+    ),
+    ({"type": "video", "path": "a", "start": True}, Reason.BAD_RECORD, ".start: expected a number"),
+    ({"type": "video", "path": "a", "start": 3, "end": 2}, Reason.BAD_CLIP, "3.0 to 2.0"),
+    ({"type": "video", "path": "a", "start": -1}, Reason.BAD_CLIP, ".start: "),
+    ({"type": "video", "path": "a", "end": 0}, Reason.BAD_CLIP, ".start: "),
+    ({"type": "audio", "path": "a"}, Reason.BAD_RECORD, ".type: expected text, image, video or"),
+    ({"type": ["text"]}, Reason.BAD_RECORD, ".type: "),
+    ({"type": "text"}, Reason.BAD_RECORD, ".text: expected a text, found nothing"),
+    ({"type": "text", "text": "see <image>"}, Reason.MARKER_WITHOUT_MEDIA, ".text: <image> marks"),
+    ({"type": "text", "text": "<video>"}, Reason.MARKER_WITHOUT_MEDIA, ".text: <video> marks"),
+]
+
+
+@pytest.mark.parametrize(("part", "reason", "words"), BAD_PARTS)
+def test_a_bad_part_has_a_reason_and_names_its_field(
+    part: dict[str, Any], reason: Reason, words: str
+) -> None:
+    sample = of_parts(part)
+    assert sample.drop is reason
+    assert sample.message is not None
+    assert words in sample.message
+    assert sample.message.startswith("line 7: turns[0].parts[0]")
+    assert (sample.sample_id, sample.turns, sample.media) == ("a", (), ())
+
+
+BAD_CAMERAS: list[dict[str, Any]] = [
+    {"intrinsics": [500, 500, 320]},
+    {"intrinsics": [0, 500, 320, 240]},
+    {"intrinsics": None},
+    {"pose": EYE[:3]},
+    {"pose": [[2, 0, 0, 0], *EYE[1:]]},
+    {"pose": [[-1, 0, 0, 0], *EYE[1:]]},
+    {"pose": [*EYE[:3], [0, 0, 0, 2]]},
+    {"pose": [[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]},
+    {"pose": [["1", 0, 0, 0], *EYE[1:]]},
+]
+
+
+@pytest.mark.parametrize("changes", BAD_CAMERAS)
+def test_a_wrong_camera_is_named(changes: dict[str, Any]) -> None:
+    views = {"type": "views", "convention": "opencv", "views": [view(), view(**changes)]}
+    sample = of_parts(views)
+    assert sample.drop is Reason.BAD_CAMERA
+    assert f"parts[0].views[1].{next(iter(changes))}" in (sample.message or "")
+
+
+def test_a_view_without_a_convention_is_a_wrong_camera() -> None:
+    assert of_parts({"type": "views", "views": [view()]}).drop is Reason.BAD_CAMERA
+    empty = of_parts({"type": "views", "convention": "opencv", "views": []})
+    assert empty.drop is Reason.BAD_RECORD
+
+
+def test_markers_and_media_must_match() -> None:
+    assert of_text("<image> <image>", images=["a"]).drop is Reason.MARKER_WITHOUT_MEDIA
+    assert of_text("<image>", images=["a", "b"]).drop is Reason.MEDIA_WITHOUT_MARKER
+    assert of_text("<video>").drop is Reason.MARKER_WITHOUT_MEDIA
+    assert of_text("none", videos=["a"]).drop is Reason.MEDIA_WITHOUT_MARKER
+    assert of_text("<image>", images=["../a"]).drop is Reason.PATH_OUTSIDE_ROOT
+    message = of_text("<image> <image>", images=["a"]).message
+    assert message == "line 7: turns[0].text: 2 <image> in the text, 1 in images"
+
+
+@pytest.mark.parametrize(
+    "turns", [[], [{"role": "user", "text": " \n"}], [{"role": "user", "parts": []}]]
+)
+def test_a_sample_without_content_is_empty(turns: list[Any]) -> None:
+    assert parsed({"id": "a", "turns": turns}).drop is Reason.EMPTY_SAMPLE
+
+
+BAD_LINES: list[tuple[bytes, str]] = [
+    (b"{", "not JSON"),
+    (b"[" * 100_000, "nested too deeply"),
+    (b'{"turns":' * 100_000, "nested too deeply"),
+    (b'{"turns": NaN}', "NaN is not JSON"),
+    (b'{"turns": -Infinity}', "-Infinity is not JSON"),
+    (b'{"id": ' + b"9" * 5000 + b"}", "not JSON"),
+    (b"\xff\xfe{}", "not UTF-8"),
+    (b'{"id": "\\ud800"}', "not UTF-8"),
+    (b"[]", "expected an object, found a list"),
+    (b"null", "expected an object, found nothing"),
+    (b"{}", "turns: expected a list, found nothing"),
+    (b'{"turns": [3]}', "turns[0]: expected an object, found a number"),
+    (b'{"turns": [{"role": "gpt", "text": ""}]}', "turns[0].role: expected one of"),
+    (b'{"turns": [{"role": [], "text": ""}]}', "turns[0].role: expected one of"),
+    (b'{"turns": [{"role": "user"}]}', "turns[0].text: expected a text"),
+    (b'{"turns": [{"role": "user", "parts": 1}]}', "turns[0].parts: expected a list"),
+    (b'{"turns": [{"role": "user", "parts": [], "text": ""}]}', "turns[0]: unknown key 'text'"),
+    (b'{"id": 1.5, "turns": []}', "id: expected a text"),
+    (b'{"id": true, "turns": []}', "id: expected a text"),
+    (b'{"id": "", "turns": []}', "id: expected 1 to 512 bytes"),
+    (b'{"id": "a\\nb", "turns": []}', "id: expected 1 to 512 bytes"),
+    (b'{"id": "' + b"x" * 600 + b'", "turns": []}', "id: expected 1 to 512 bytes"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), BAD_LINES)
+def test_a_line_that_is_no_record_is_a_bad_record_with_its_number(text: bytes, words: str) -> None:
+    sample = parsed(text)
+    assert sample.drop is Reason.BAD_RECORD
+    assert sample.sample_id == "line-7"
+    assert (sample.message or "").startswith("line 7: ")
+    assert words in (sample.message or "")
+
+
+def test_blocks_hold_whole_lines_and_their_digests(tmp_path: Path) -> None:
+    lines = [b"one\n", b"\n", b"two\r\n", b"  \n", b"three\n", b"four"]
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b"".join(lines))
+    data = path.read_bytes()
+    blocks = plan_blocks(path, 2)
+    assert [(block.start, block.end, block.first_line, block.rows) for block in blocks] == [
+        (0, 10, 1, 2),
+        (10, len(data), 4, 2),
+    ]
+    for block in blocks:
+        assert block.sha256 == hashlib.sha256(data[block.start : block.end]).hexdigest()
+    found = [
+        (line.number, line.text)
+        for block in blocks
+        for line in read_lines(path, block.start, block.end, block.first_line)
+    ]
+    assert found == [(1, b"one\n"), (3, b"two\r\n"), (5, b"three\n"), (6, b"four")]
+
+
+def test_appended_rows_leave_the_full_blocks_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b"a\nb\nc\n")
+    before = plan_blocks(path, 2)
+    path.write_bytes(b"a\nb\nc\nd\ne\n")
+    after = plan_blocks(path, 2)
+    assert after[0] == before[0]
+    assert [block.rows for block in after] == [2, 2, 1]
+
+
+def test_a_file_without_rows_has_no_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    for data in (b"", b"\n \n\t"):
+        path.write_bytes(data)
+        assert plan_blocks(path, 2) == []
+
+
+def test_a_huge_line_is_not_held_and_drops_its_sample(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    size = MAX_LINE_BYTES + (2 << 20)
+    path.write_bytes(b"a\n" + b" " * (2 << 20) + b"x" * MAX_LINE_BYTES + b"\nb\n")
+    (block,) = plan_blocks(path, 10)
+    assert block.rows == 3
+    first, huge, last = read_lines(path, block.start, block.end, block.first_line)
+    assert (first.text, last.text) == (b"a\n", b"b\n")
+    assert (huge.text, huge.number, huge.offset, huge.size) == (None, 2, 2, size + 1)
+    sample = parse_line(huge)
+    assert sample.drop is Reason.BAD_RECORD
+    assert sample.message == f"line 2: {size + 1} bytes, over the limit of {MAX_LINE_BYTES}"
+
+
+def test_a_file_that_became_shorter_stops_the_build(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b"a\nb\n")
+    with pytest.raises(BuildError, match="ends at byte 4"):
+        list(read_lines(path, 0, 6, 1))
+
+
+def test_the_example_of_the_documentation_prints_what_it_says(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "records.md").read_text()
+    code, expected = re.findall(r"```(?:python|text)\n(.*?)```", page, re.DOTALL)
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.stdout, run.stderr) == (expected, "")
+
+
+def test_the_example_line_of_the_documentation_is_a_record() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "records.md").read_text()
+    (line,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    sample = parsed(json.loads(line))
+    assert (sample.sample_id, sample.drop) == ("000017", None)
+    assert shape(sample) == [0, 1, 2, "What do they show?", "The same door, twice, and it opens."]

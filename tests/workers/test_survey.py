@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from schemas.errors import BuildError
+from schemas.tables import SURVEYED
+from tests.tiny_source import asked, encoded, film, in_tar, picture, tar_of, write_records
+from workers.media_files import Input
+from workers.sources.records import plan_blocks
+from workers.survey import SurveySpec, survey
+
+EYE = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+PNG = encoded(picture(1, (40, 24)), "png")
+JPEG = encoded(picture(2, (50, 30)), "jpeg")
+
+
+def spec(path: Path, rows: int = 1000) -> list[SurveySpec]:
+    return [
+        SurveySpec("photos", path, path.parent, block.start, block.end, block.first_line)
+        for block in plan_blocks(path, rows)
+    ]
+
+
+def surveyed(
+    folder: Path, files: dict[str, bytes], records: list[dict[str, Any]]
+) -> tuple[pa.Table, list[Input]]:
+    (block,) = spec(write_records(folder, files, records))
+    return survey(block)
+
+
+def as_text(table: pa.Table) -> str:
+    """Its rows for comparison: NaN is not equal to NaN."""
+    return json.dumps(table.to_pylist())
+
+
+def one(folder: Path, data: bytes, **part: Any) -> dict[str, Any]:
+    """The row of a sample with this one medium."""
+    part = {"type": "image", "path": "a.jpg", **part}
+    table, _ = surveyed(folder, {part["path"]: data}, [asked("s", part)])
+    return dict(table.to_pylist()[0])
+
+
+def test_a_row_holds_turns_and_measured_items(tmp_path: Path) -> None:
+    files = {"t.tar": tar_of({"x.txt": b"x" * 99, "a.jpg": JPEG}), "d/b.png": PNG, "c.mp4": film()}
+    video = {"type": "video", "path": "c.mp4", "start": 0.5, "end": 1.5}
+    table, inputs = surveyed(
+        tmp_path, files, [asked("17", in_tar("a.jpg", "t.tar"), "d/b.png", video)]
+    )
+    assert table.schema == SURVEYED
+    (row,) = table.to_pylist()
+    offset = 3 * 512
+    assert row["sample_id"] == "photos/17"
+    assert row["source"] == "photos"
+    assert row["origin"] == f"t.tar#{offset}+{len(JPEG)}"
+    assert (row["drop"], row["message"]) == (None, None)
+    assert [turn["role"] for turn in row["turns"]] == ["user", "assistant"]
+    assert row["turns"][0]["parts"] == [
+        {"kind": "media", "text": "", "item": 0},
+        {"kind": "media", "text": "", "item": 1},
+        {"kind": "media", "text": "", "item": 2},
+        {"kind": "text", "text": "What is it?", "item": -1},
+    ]
+    jpeg, png, clip = row["items"]
+    assert (jpeg["path"], jpeg["member"]) == ("t.tar", "a.jpg")
+    assert (jpeg["offset"], jpeg["size"]) == (offset, len(JPEG))
+    assert jpeg["sha256"] == hashlib.sha256(JPEG).hexdigest()
+    assert (jpeg["format"], jpeg["mode"], jpeg["width"], jpeg["height"]) == ("jpeg", "RGB", 50, 30)
+    assert (jpeg["frames"], jpeg["fps"], jpeg["duration"]) == (1, 0.0, 0.0)
+    assert isnan(jpeg["clip_start"])
+    assert (png["path"], png["member"], png["offset"]) == ("d/b.png", "", 0)
+    assert (clip["kind"], clip["format"], clip["frames"]) == ("video", "mov", 12)
+    assert (clip["fps"], clip["duration"]) == (6.0, 2.0)
+    assert (clip["clip_start"], clip["clip_end"]) == (0.5, 1.5)
+    assert clip["sha256"] == hashlib.sha256(files["c.mp4"]).hexdigest()
+    assert [found.path for found in inputs] == ["t.tar", "d/b.png", "c.mp4"]
+    stat = (tmp_path / "c.mp4").stat()
+    assert inputs[2] == Input("c.mp4", str(tmp_path / "c.mp4"), stat.st_size, stat.st_mtime_ns)
+
+
+def test_boxes_and_cameras_come_with_their_item(tmp_path: Path) -> None:
+    camera = {"path": "a.jpg", "intrinsics": [9, 9, 25, 15], "pose": EYE}
+    records = [
+        asked("boxes", {"type": "image", "path": "a.jpg", "boxes": [{"xyxy": [0, 0, 50, 30]}]}),
+        asked("views", {"type": "views", "convention": "opencv", "views": [camera, camera]}),
+    ]
+    table, _ = surveyed(tmp_path, {"a.jpg": JPEG}, records)
+    boxes, views = table.to_pylist()
+    assert boxes["items"][0]["boxes"] == [{"xyxy": [0.0, 0.0, 50.0, 30.0], "label": ""}]
+    assert boxes["items"][0]["camera_convention"] == ""
+    assert [item["kind"] for item in views["items"]] == ["view", "view"]
+    assert views["items"][1]["intrinsics"] == [9.0, 9.0, 25.0, 15.0]
+    assert views["items"][1]["pose"] == [float(v) for row in EYE for v in row]
+    assert views["items"][1]["camera_convention"] == "opencv"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty_file"),
+        (JPEG[:-40], "truncated"),
+        (PNG[:-9], "truncated"),
+        (b"<html>", "not_media"),
+        (film(), "not_media"),
+    ],
+)
+def test_a_bad_picture_drops_its_sample_with_file_and_range(
+    tmp_path: Path, data: bytes, reason: str
+) -> None:
+    row = one(tmp_path, data)
+    assert row["drop"] == reason
+    assert row["message"].startswith(f"turns[0].parts[0]: a.jpg bytes 0+{len(data)}: ")
+    assert row["origin"] == "a.jpg"
+    assert (row["turns"], row["items"]) == ([], [])
+
+
+def test_a_bad_member_is_named_with_its_archive_and_range(tmp_path: Path) -> None:
+    tar = tar_of({"a.jpg": JPEG[:-40], "b.jpg": JPEG})
+    records = [
+        asked("cut", in_tar("a.jpg", "t.tar")),
+        asked("none", in_tar("c.jpg", "t.tar")),
+        asked("lost", in_tar("b.jpg", "damaged.tar")),
+        asked("no tar", in_tar("b.jpg", "missing.tar")),
+    ]
+    table, _ = surveyed(tmp_path, {"t.tar": tar, "damaged.tar": tar[:900]}, records)
+    cut, none, lost, no_tar = table.to_pylist()
+    where = f"t.tar member 'a.jpg' bytes 512+{len(JPEG) - 40}"
+    assert cut["message"] == f"turns[0].parts[0]: {where}: jpeg without an end marker"
+    assert cut["origin"] == f"t.tar#512+{len(JPEG) - 40}"
+    assert (none["drop"], lost["drop"]) == ("missing_media", "damaged_archive")
+    assert "t.tar: no member 'c.jpg'" in none["message"]
+    assert "damaged.tar: damaged at byte 0" in lost["message"]
+    assert (no_tar["drop"], no_tar["origin"][:14]) == ("missing_media", "records.jsonl#")
+
+
+def test_a_fault_drops_its_own_sample_only(tmp_path: Path) -> None:
+    records: list[dict[str, Any]] = [
+        asked("good", "a.jpg"),
+        asked("bad", "a.jpg", "missing.jpg"),
+        asked("box", {"type": "image", "path": "a.jpg", "boxes": [{"xyxy": [0, 0, 51, 30]}]}),
+        {"id": "empty", "turns": []},
+        {"id": "text", "turns": [{"role": "text", "text": "alone"}]},
+    ]
+    table, inputs = surveyed(tmp_path, {"a.jpg": JPEG}, records)
+    rows = table.to_pylist()
+    drops = [row["drop"] for row in rows]
+    assert drops == [None, "missing_media", "bad_box", "empty_sample", None]
+    assert "is not inside 50×30" in rows[2]["message"]
+    assert rows[1]["message"].startswith("turns[0].parts[1]: missing.jpg: ")
+    assert rows[3]["message"] == "line 4: turns: neither text nor media"
+    line = (tmp_path / "records.jsonl").read_bytes().splitlines(keepends=True)
+    begin = sum(map(len, line[:4]))
+    assert rows[4]["origin"] == f"records.jsonl#{begin}+{len(line[4])}"
+    assert [(found.path, found.size) for found in inputs] == [
+        ("a.jpg", len(JPEG)),
+        ("missing.jpg", -1),
+    ]
+
+
+def test_a_line_that_is_not_json_is_a_row_with_its_number(tmp_path: Path) -> None:
+    path = write_records(tmp_path, {"a.jpg": JPEG}, [asked("first", "a.jpg")])
+    with path.open("a") as file:
+        file.write("\n{nonsense\n")
+    (block,) = spec(path)
+    row = survey(block)[0].to_pylist()[1]
+    assert (row["sample_id"], row["drop"]) == ("photos/line-3", "bad_record")
+    assert row["message"].startswith("line 3: not JSON: ")
+
+
+def test_videos_that_are_none_have_their_reason(tmp_path: Path) -> None:
+    row = one(tmp_path, JPEG, type="video", path="v.mp4")
+    assert row["drop"] == "not_media"
+    assert row["message"].startswith(f"turns[0].parts[0]: v.mp4 bytes 0+{len(JPEG)}: ")
+
+
+def test_a_repeated_member_is_noted(tmp_path: Path) -> None:
+    member = tar_of({"a.jpg": JPEG})[: 512 + -(-len(JPEG) // 512) * 512]
+    files = {"t.tar": member + member + bytes(1024)}
+    table, _ = surveyed(tmp_path, files, [asked("s", in_tar("a.jpg", "t.tar"))])
+    (row,) = table.to_pylist()
+    assert row["items"][0]["notes"] == ["repeated_member"]
+    assert row["items"][0]["offset"] == 512
+
+
+def test_blocks_together_are_the_whole_file(tmp_path: Path) -> None:
+    records = [asked(f"s{i}", "a.jpg", "missing.jpg" if i % 3 == 0 else "a.jpg") for i in range(10)]
+    path = write_records(tmp_path, {"a.jpg": JPEG}, records)
+    whole = survey(spec(path)[0])[0]
+    parts = [survey(block)[0] for block in spec(path, 3)]
+    assert [part.num_rows for part in parts] == [3, 3, 3, 1]
+    assert as_text(pa.concat_tables(parts)) == as_text(whole)
+
+
+def test_the_table_does_not_depend_on_where_the_source_lies(tmp_path: Path) -> None:
+    records = [asked("a", "a.jpg"), asked("b", "missing.jpg"), {"id": "c"}]
+    tables = [
+        surveyed(tmp_path / name, {"a.jpg": JPEG}, records)[0] for name in ("one", "two/three")
+    ]
+    assert as_text(tables[0]) == as_text(tables[1])
+    assert str(tmp_path) not in as_text(tables[0])
+
+
+def test_a_records_file_that_became_shorter_stops_the_build(tmp_path: Path) -> None:
+    path = write_records(tmp_path, {"a.jpg": JPEG}, [asked("a", "a.jpg"), asked("b", "a.jpg")])
+    (block,) = spec(path)
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    with pytest.raises(BuildError, match="build again"):
+        survey(block)
