@@ -18,7 +18,7 @@ COPY pyproject.toml constraints.txt LICENSE ./
 COPY patchpack patchpack
 # The platform's default torch wheel; for the smaller CPU build name its index: --build-arg PIP_EXTRA_INDEX_URL=…
 ARG PIP_EXTRA_INDEX_URL
-RUN pip install --no-cache-dir -c constraints.txt -e '.[service]'
+RUN pip install --no-cache-dir -c constraints.txt -e '.[service,examples]'
 
 COPY schemas schemas
 COPY workers workers

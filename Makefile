@@ -41,8 +41,8 @@ test-all: check ## the same, and the tests that start Ray, Prefect or a server
 golden: $(READY) ## compare the policies with reference vectors: make golden GOLDEN=folder
 	$(BIN)/python -m tests.golden.compare $(GOLDEN)
 
-bench: $(READY) ## list the benchmarks
-	@cd benchmarks && for file in [!_]*.py; do echo "$(BIN)/python -m benchmarks.$${file%.py}"; done
+bench: ## list the benchmarks
+	@printf '$(BIN)/python -m benchmarks.%s\n' $(basename $(notdir $(wildcard benchmarks/[!_]*.py)))
 
 format: $(READY) ## format, and repair what ruff can repair
 	$(BIN)/ruff check --fix .
