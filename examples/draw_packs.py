@@ -1,8 +1,8 @@
-"""Draw the packs of a data set: one bar a pack, one block a sample, coloured by what the tokens are.
+"""Draw the packs of a data set: a bar a pack, a block a sample, coloured by what the tokens are.
 
     python -m examples.draw_packs build/demo --out packs.png
 
-The longest packs are the first column of the picture; white gaps at the end of a bar are padding.
+Bars are in written order; white at the end of a bar is padding.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from pipelines.publish import already_published, latest, publish
 from pipelines.render import addresses, known_faults, render_partition, rendered_index
 from pipelines.steps import Block, Workshop
 from pipelines.survey import survey_sources
-from pipelines.text import tokenize_blocks
+from pipelines.text import text_spec, tokenize_blocks
 from schemas.errors import BuildError
 from schemas.manifest import Manifest, read_manifest
 from schemas.reasons import Reason
@@ -57,6 +57,7 @@ class Built:
 
 def build(workshop: Workshop, run: RunStage) -> Built:
     """Build and publish. Raises PatchpackError with one line for a person."""
+    text_spec(workshop.recipe.text)  # a missing tokenizer is told before any work
     base = latest(workshop.output)
     blocks = read_sources(workshop, run)
     partition, wanted = _render(workshop, run, blocks)

@@ -30,12 +30,17 @@ def explain(root: Path, name: str, extract: Path | None) -> Story:
     manifest = read_manifest(root)
     rows = _ledger_rows(root, manifest, name)
     if rows:
-        story: Story = {"sample": name, "source": rows[0]["source"], "origin": rows[0]["origin"]}
-        if rows[0]["notes"]:
-            story["notes"] = rows[0]["notes"]
-        if rows[0]["drop"]:
-            return story | {"dropped": rows[0]["drop"], "message": rows[0]["message"]}
-        packs = [row["pack"] for row in rows]
+        packed = [row for row in rows if row["drop"] is None]
+        first = (packed or rows)[0]
+        story: Story = {"sample": name, "source": first["source"], "origin": first["origin"]}
+        if first["notes"]:
+            story["notes"] = first["notes"]
+        for row in rows:
+            if row["drop"]:  # the sample, or another one of the same id
+                story[f"dropped, {row['origin']}"] = f"{row['drop']}: {row['message']}"
+        if not packed:
+            return story
+        rows, packs = packed, [row["pack"] for row in packed]
         story |= {
             "copies": len(rows),
             "tokens": rows[0]["tokens"],

@@ -22,16 +22,16 @@ from workers.durable import whole_file, write_whole
 
 @dataclass(frozen=True)
 class FileState:
-    """A file as a stage saw it; `path` is absolute and never part of a digest."""
+    """A file as a stage saw it, below the root of its source; never part of a digest."""
 
     path: str
     size: int
     mtime_ns: int
 
-    def holds(self) -> bool:
-        """Whether the file still has this size and time."""
+    def holds(self, root: Path) -> bool:
+        """Whether the file below this root has this size and time."""
         try:
-            stat = Path(self.path).stat()
+            stat = (root / self.path).stat()
         except OSError:
             return self.size == -1  # it was missing, and still is
         return (stat.st_size, stat.st_mtime_ns) == (self.size, self.mtime_ns)
@@ -59,8 +59,8 @@ class Store:
         """Where the table of a stage with this spec digest lies."""
         return self.root / stage / f"{key[:32]}.arrow"
 
-    def receipt(self, stage: str, key: str) -> Receipt | None:
-        """The receipt of a finished output whose inputs still are what they were, else None."""
+    def receipt(self, stage: str, key: str, root: Path = Path()) -> Receipt | None:
+        """The receipt of a finished output, or None; its inputs below `root` must be what they were."""
         path = self.table_path(stage, key)
         try:
             raw = json.loads(path.with_suffix(".json").read_bytes())
@@ -70,7 +70,7 @@ class Store:
             return None
         if receipt.key != key or not path.exists():
             return None
-        return receipt if all(state.holds() for state in receipt.inputs) else None
+        return receipt if all(state.holds(root) for state in receipt.inputs) else None
 
     def write(
         self,

@@ -33,7 +33,8 @@ class SurveyTask:
 def survey_sources(workshop: Workshop) -> list[Block]:
     """Every block of every source, in recipe order, surveyed."""
     tasks = [task for source in workshop.recipe.sources for task in _tasks(source, workshop.store)]
-    found = ((task.key, workshop.store.receipt("surveyed", task.key)) for task in tasks)
+    store = workshop.store
+    found = ((task.key, store.receipt("surveyed", task.key, task.spec.root)) for task in tasks)
     receipts = {key: receipt for key, receipt in found if receipt}
     todo = [task for task in tasks if task.key not in receipts]
     for receipt in workshop.run("survey", run_survey, todo):
@@ -44,7 +45,7 @@ def survey_sources(workshop: Workshop) -> list[Block]:
 def run_survey(task: SurveyTask) -> Receipt:
     """Survey one block and keep its table."""
     table, inputs = stage.survey(task.spec)
-    states = tuple(FileState(read.absolute, read.size, read.mtime_ns) for read in inputs)
+    states = tuple(FileState(read.path, read.size, read.mtime_ns) for read in inputs)
     return Store(task.cache).write("surveyed", task.key, table, states)
 
 

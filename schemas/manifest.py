@@ -143,5 +143,9 @@ def read_manifest(root: Path, version: int | None = None) -> Manifest:
     path = manifest_path(root, number)
     try:
         return Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise ContractError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ContractError(f"{path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise ContractError(f"{path}: {place}: {first['msg']}") from error

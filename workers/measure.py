@@ -90,8 +90,12 @@ class Measurer:
 
 def place(ref: MediaRef, offset: int, size: int) -> str:
     """File, member and byte range, for messages."""
-    member = f" member {ref.member!r}" if ref.member else ""
-    return f"{ref.path}{member} bytes {offset}+{size}"
+    return place_of(ref.path, ref.member, offset, size)
+
+
+def place_of(path: str, member: str, offset: int, size: int) -> str:
+    """The same of a medium that was measured."""
+    return f"{path}{f' member {member!r}' if member else ''} bytes {offset}+{size}"
 
 
 def _check_size(size: int, limit: int) -> None:

@@ -9,7 +9,7 @@ instead, so that the fault is known by content and the plan can be made again wi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,10 +18,10 @@ from typing import cast
 
 import pyarrow as pa
 
-from schemas.errors import BuildError
 from workers.durable import whole_file, write_all
 from workers.faults import Fault
 from workers.gather import Item, items_of
+from workers.known_media import check_unchanged, read_known
 from workers.media_files import MediaFiles
 from workers.pixels import Alpha, Codec, ItemRow, SizedRow, decode, encode, passes_through, render
 from workers.video import frames
@@ -150,15 +150,15 @@ def _pictures(item: Item, media: MediaFiles, config: RenderConfig) -> Iterator[t
     source, shape = item.source, item.geometry
     drawn_as = cast(SizedRow, shape._asdict())
     if source.kind == "video":
-        _check_unchanged(source.sha256, _chunks(media, item), source.path)
+        check_unchanged(source.path, _chunks(media, item), source.sha256)
         file = media.open_range(source.path, source.offset, source.size)
         with closing(file):
             for frame in frames(file, shape.frame_indices, source.orientation):
                 for picture in render(frame, drawn_as):
                     yield encode(picture, config.codec), config.codec
         return
-    data = media.read(source.path, source.offset, source.size)
-    _check_unchanged(source.sha256, [data], source.path)
+    data = read_known(media, source.path, source.offset, source.size)
+    check_unchanged(source.path, [data], source.sha256)
     image = decode(data, source.orientation, config.alpha)
     if passes_through(cast(ItemRow, source._asdict()), drawn_as):
         yield data, source.format
@@ -170,15 +170,7 @@ def _pictures(item: Item, media: MediaFiles, config: RenderConfig) -> Iterator[t
 def _chunks(media: MediaFiles, item: Item) -> Iterator[bytes]:
     end = item.source.offset + item.source.size
     for start in range(item.source.offset, end, _CHUNK):
-        yield media.read(item.source.path, start, min(_CHUNK, end - start))
-
-
-def _check_unchanged(sha256: str, chunks: Iterable[bytes], path: str) -> None:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    if digest.hexdigest() != sha256:
-        raise BuildError(f"{path} changed while the build read it; build again")
+        yield read_known(media, item.source.path, start, min(_CHUNK, end - start))
 
 
 def _index(rows: list[tuple[object, ...]]) -> pa.Table:

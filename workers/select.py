@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.columns import one_chunk
 from schemas.reasons import Reason
 from schemas.tables import SELECTED, conform
+from workers.measure import place_of
 
 VERSION = 1
 
@@ -87,16 +89,17 @@ def copies_of(sample_id: str, weight: float, seed: int) -> int:
 def _media_faults(
     block: pa.Table, faults: Mapping[str, tuple[str, str]]
 ) -> dict[int, tuple[str, str]]:
-    """The first fault of each row whose media failed to render."""
+    """The first fault of each row whose media failed to render, with the place of the file."""
     if not faults or not block.num_rows:
         return {}
-    items = block.column("items").combine_chunks()
-    if isinstance(items, pa.ChunkedArray):
-        items = items.chunk(0)
-    digests = pc.struct_field(pc.list_flatten(items), "sha256").to_pylist()
+    items = one_chunk(block.column("items"))
     parents = pc.list_parent_indices(items).to_pylist()
+    fields = items.flatten()
+    names = ("sha256", "path", "member", "offset", "size")
+    columns = (pc.struct_field(fields, name).to_pylist() for name in names)
     found: dict[int, tuple[str, str]] = {}
-    for row, digest in zip(parents, digests, strict=True):
-        if digest in faults:
-            found.setdefault(row, faults[digest])
+    for row, sha256, *place in zip(parents, *columns, strict=True):
+        if sha256 in faults:
+            reason, message = faults[sha256]
+            found.setdefault(row, (reason, f"{place_of(*place)}: {message}"))
     return found

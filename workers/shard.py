@@ -4,7 +4,6 @@ full.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from typing import NamedTuple
 from patchpack.layout import Header, encode, filler
 from schemas.errors import BuildError
 from workers.assemble import PackStyle, Picture, Place, assemble
-from workers.faults import Fault
 from workers.gather import Sample
+from workers.known_media import check_unchanged, read_known
 from workers.media_files import MediaFiles
 from workers.sidefiles import index_of, write_shard_files
 from workers.tarwriter import ShardSummary, shard_writer
@@ -101,12 +100,6 @@ class _Containers:
 def _read(piece: Piece, containers: _Containers, files: Mapping[str, MediaFiles]) -> Picture:
     if not piece.folder:
         return Picture(containers.view(piece), piece.format)
-    try:
-        data = files[piece.folder].read(piece.path, piece.offset, piece.size)
-    except Fault as fault:
-        raise BuildError(
-            f"{fault.message}; the file changed or was removed, build again"
-        ) from fault
-    if hashlib.sha256(data).hexdigest() != piece.sha256:
-        raise BuildError(f"{piece.path} changed while the build read it; build again")
+    data = read_known(files[piece.folder], piece.path, piece.offset, piece.size)
+    check_unchanged(piece.path, [data], piece.sha256)
     return Picture(data, piece.format)
