@@ -60,7 +60,7 @@ class Store:
         return self.root / stage / f"{key[:32]}.arrow"
 
     def receipt(self, stage: str, key: str, root: Path = Path()) -> Receipt | None:
-        """The receipt of a finished output, or None; its inputs below `root` must be what they were."""
+        """The receipt of a finished output whose inputs below `root` are as they were, or None."""
         path = self.table_path(stage, key)
         try:
             raw = json.loads(path.with_suffix(".json").read_bytes())
