@@ -58,21 +58,20 @@ def build(recipe: RecipePath, workers: Workers = None, as_json: Json = False) ->
         loaded = load_recipe(recipe)
         try:
             built: Built = build_now(Workshop(loaded, NoWork()), call)
+            told = "nothing to do, up to date"
         except WorkToDoError:
             from flows.run import run_flow
 
             with progress_bars(quiet=as_json) as progress:
                 built = run_flow(recipe, workers, progress)
+            again = f"version {built.manifest.version} stands, what was missing is there again"
+            told = "shards and manifest" if built.new else again
     rows = summary.of_manifest(built.manifest)
     if as_json:
         typer.echo(built.manifest.model_dump_json())
         return
     print_rows(rows)
-    typer.echo(
-        f"shards and manifest: {loaded.output.path}"
-        if built.new
-        else f"nothing to do: {loaded.output.path} is up to date"
-    )
+    typer.echo(f"{told}: {loaded.output.path}")
 
 
 @app.command()

@@ -159,6 +159,8 @@ def _initialise(workers: int | None) -> None:
     import ray
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # by default a task that the memory monitor kills is tried again for ever
+    os.environ.setdefault("RAY_task_oom_retries", "5")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level=logging.ERROR, log_to_driver=False)
         return

@@ -80,7 +80,7 @@ class Pack(_Section):
     @classmethod
     def _power_of_two(cls, lanes: int) -> int:
         if lanes & (lanes - 1):
-            raise ValueError(f"must be a power of two, got {lanes}")
+            raise ValueError("must be a power of two")
         return lanes
 
 
@@ -129,9 +129,7 @@ def load_recipe(path: Path) -> Recipe:
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        raise RecipeError(
-            f"{path}: {'; '.join(_explain(fault) for fault in error.errors()[:5])}"
-        ) from None
+        raise RecipeError(f"{path}: {_explain_all(error)}") from None
     return _absolute(recipe, Path.cwd())
 
 
@@ -149,14 +147,23 @@ def load_policy(kind: str, settings: Sequence[str]) -> Policy:
     try:
         return TypeAdapter[Policy](PolicyConfig).validate_python(raw)
     except ValidationError as error:
-        faults = [fault | {"loc": ("policy", 0, *fault["loc"])} for fault in error.errors()[:5]]
-        raise RecipeError("; ".join(_explain(fault) for fault in faults)) from None
+        raise RecipeError(_explain_all(error, "policy", 0)) from None
+
+
+def _explain_all(error: ValidationError, *section: str | int) -> str:
+    """The faults of a recipe, or of this section of one, in one line."""
+    faults = [{**fault, "loc": (*section, *fault["loc"])} for fault in error.errors()]
+    # a fault inside the only entry of a list makes pydantic say that the list is too short
+    inner = [fault for fault in faults if fault["type"] != "too_short"]
+    return "; ".join(_explain(fault) for fault in (inner or faults)[:5])
 
 
 def _explain(fault: object) -> str:
     """One pydantic fault as `key: what is wrong (allowed: …)`."""
     assert isinstance(fault, dict)
-    place = ".".join(str(part) for part in fault["loc"])
+    tagged = fault["loc"][0] == "policy" and len(fault["loc"]) > 2
+    keys = fault["loc"][:2] + fault["loc"][3:] if tagged else fault["loc"]  # without the kind
+    place = ".".join(map(str, keys))
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key (allowed: {', '.join(_allowed(fault['loc']))})"
     if fault["type"] == "union_tag_invalid":

@@ -18,7 +18,7 @@ def of_manifest(manifest: Manifest) -> Rows:
     rows: Rows = [
         ("data set", f"{manifest.name}, version {manifest.version}"),
         ("samples seen", f"{manifest.ledger.seen:,}"),
-        ("packed", f"{manifest.ledger.packed:,}"),
+        ("packed", _packed(manifest.ledger.packed, sum(part.instances for part in parts))),
         *(
             (f"dropped: {reason}", f"{count:,}")
             for reason, count in manifest.ledger.dropped.items()
@@ -53,7 +53,7 @@ def of_plan(workshop: Workshop, partition: Partition) -> Rows:
     return [
         ("data set", recipe.name),
         ("samples seen", f"{len(sized):,}"),
-        ("packed", f"{len(sized) - sum(dropped.values()):,}"),
+        ("packed", _packed(len(sized) - sum(dropped.values()), len(packed))),
         *((f"dropped: {reason}", f"{count:,}") for reason, count in dropped.items()),
         ("made smaller to fit", f"{shrunk:,}"),
         (
@@ -67,6 +67,10 @@ def of_plan(workshop: Workshop, partition: Partition) -> Rows:
         ("payload, modelled", f"{int(costs['bytes'].sum()) / 1e6:,.1f} MB"),
         *_warnings(recipe.pack.lanes, partition),
     ]
+
+
+def _packed(samples: int, instances: int) -> str:
+    return f"{samples:,}" if samples == instances else f"{samples:,} in {instances:,} copies"
 
 
 def _warnings(lanes: int, partition: Partition) -> Rows:

@@ -54,7 +54,12 @@ def _tasks(source: Source, store: Store) -> list[SurveyTask]:
     if not source.root.is_dir():
         raise RecipeError(f"sources.{source.name}.root: {source.root} is not a folder")
     tasks = []
-    for block in plan_blocks(source.path, ROWS_PER_BLOCK):
+    try:
+        blocks = plan_blocks(source.path, ROWS_PER_BLOCK)
+    except OSError as error:
+        place = f"sources.{source.name}.path"
+        raise RecipeError(f"{place}: {source.path}: {error.strerror or error}") from error
+    for block in blocks:
         spec = stage.SurveySpec(
             source=source.name,
             records=source.path,

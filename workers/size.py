@@ -62,6 +62,16 @@ class _Plan:
     message: npt.NDArray[np.object_]  # [s]
 
 
+@dataclass(frozen=True)
+class _Step:
+    """One setting of the policy, `number` steps smaller than the recipe's."""
+
+    number: int
+    policy: Policy
+    config: SizeConfig
+    text: FrameText
+
+
 def size(
     selected: pa.Table,
     surveyed: Sequence[pa.Table],
@@ -86,7 +96,7 @@ def size(
     todo, smaller, step = np.arange(samples), policy, 0
     while True:
         plan.fit[todo] = step
-        _decide(plan, kept, kept.items_of(todo), (smaller, config, text))
+        _decide(plan, kept, kept.items_of(todo), _Step(step, smaller, config, text))
         todo = np.flatnonzero((_lengths(plan, kept) > config.capacity) & (plan.drop == None))  # noqa: E711
         next_policy = smaller.smaller()
         if not len(todo) or next_policy is None:
@@ -100,13 +110,11 @@ def size(
     return conform(_table(_with_text_drops(selected, tokenized), kept, plan, text), SIZED)
 
 
-def _decide(
-    plan: _Plan, kept: Kept, items: Ints, how: tuple[Policy, SizeConfig, FrameText]
-) -> None:
+def _decide(plan: _Plan, kept: Kept, items: Ints, how: _Step) -> None:
     """Size these media with this step of the policy, and note costs and faults."""
-    policy, config, text = how
+    config, text = how.config, how.text
     media = kept.media.take(items)
-    sized = policy.size(media)
+    sized = how.policy.size(media)
     plan.geometry_row[items] = sum(map(len, plan.steps)) + np.arange(len(items))
     plan.steps.append(sized.to_table())
     video = media.kind == "video"
@@ -121,8 +129,11 @@ def _decide(
     for item, owner in zip(faulty.tolist(), owners.tolist(), strict=True):
         if plan.drop[owner] is None:
             number = items[item] - kept.first_item[owner]
-            plan.drop[owner] = Reason(sized.drop[item]).value
-            plan.message[owner] = f"item {number}: {sized.message[item]}"
+            # what only a smaller step makes impossible was too long before it
+            reason = Reason.OVER_LONG if how.number else Reason(sized.drop[item])
+            plan.drop[owner] = reason.value
+            after = f" after {how.number} smaller steps" if how.number else ""
+            plan.message[owner] = f"item {number}: {sized.message[item]}{after}"
 
 
 def _lengths(plan: _Plan, kept: Kept) -> Ints:
