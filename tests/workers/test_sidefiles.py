@@ -53,9 +53,10 @@ def test_the_index_has_place_checksum_and_cost_of_every_pack(tmp_path: Path) -> 
 
 def test_records_and_headers_must_be_of_the_same_packs(tmp_path: Path) -> None:
     with shard_writer(tmp_path / "a.tar") as writer:
-        record = writer.add_pack(PACKS[0].header.key, *encode(PACKS[0]))
+        writer.add_pack(PACKS[0].header.key, *encode(PACKS[0]))
+        records = writer.finish().packs
     with pytest.raises(ContractError, match="00000001"):
-        index_of([record], [PACKS[1].header])
+        index_of(records, [PACKS[1].header])
 
 
 def test_no_shard_is_empty(tmp_path: Path) -> None:

@@ -139,8 +139,8 @@ def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_more_buffers_than_one_system_call_takes(tmp_path: Path) -> None:
     buffers = [memoryview(bytes([k % 256])) for k in range(5000)]
     with shard_writer(tmp_path / "a.tar") as shard:
-        record = shard.add_pack("a-1", b"{}", buffers)
-        shard.finish()
+        shard.add_pack("a-1", b"{}", buffers)
+        [record] = shard.finish().packs
     data = (tmp_path / "a.tar").read_bytes()
     assert data[record.arrays_offset :][:5000] == b"".join(buffers)
 

@@ -1,0 +1,112 @@
+"""Publishing: one of two builds wins, and a crash before the pointer is repaired."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.build import Built
+from pipelines.engine import NoWork
+from pipelines.publish import already_published, latest, publish
+from pipelines.verify import verify
+from schemas.errors import ContractError, PublishConflictError
+from schemas.manifest import Manifest, manifest_path, pointer_path, read_manifest, versions
+from tests.pipelines.conftest import Recorder, build_in
+
+
+@pytest.fixture
+def manifest(first: tuple[Path, Built]) -> Manifest:
+    return first[1].manifest.model_copy(update={"version": 0})
+
+
+def other(manifest: Manifest) -> Manifest:
+    return manifest.model_copy(update={"recipe_digest": "0" * 64})
+
+
+def test_versions_follow_one_another(manifest: Manifest, tmp_path: Path) -> None:
+    assert publish(tmp_path, manifest, 0).version == 1
+    assert already_published(tmp_path, manifest)
+    assert not already_published(tmp_path, other(manifest))
+    assert publish(tmp_path, other(manifest), 1).version == 2
+    assert versions(tmp_path) == [1, 2]
+    assert read_manifest(tmp_path).version == 2
+    assert read_manifest(tmp_path, 1) == manifest.model_copy(update={"version": 1})
+
+
+def test_the_slower_of_two_builds_fails(manifest: Manifest, tmp_path: Path) -> None:
+    base = latest(tmp_path)
+    publish(tmp_path, manifest, base)
+    with pytest.raises(PublishConflictError, match=r"^manifest-000001.json was published by"):
+        publish(tmp_path, other(manifest), base)
+    assert read_manifest(tmp_path).recipe_digest == manifest.recipe_digest
+    assert sorted(path.name for path in (tmp_path / ".patchpack").iterdir()) == [
+        "current.json",
+        "manifest-000001.json",
+    ]
+
+
+def test_a_build_after_the_winner_goes_on_top_of_it(manifest: Manifest, tmp_path: Path) -> None:
+    publish(tmp_path, manifest, 0)
+    with pytest.raises(PublishConflictError):
+        publish(tmp_path, other(manifest), 0)
+    assert publish(tmp_path, other(manifest), latest(tmp_path)).version == 2
+
+
+def test_a_version_without_a_pointer_is_finished(manifest: Manifest, tmp_path: Path) -> None:
+    publish(tmp_path, manifest, 0)
+    publish(tmp_path, other(manifest), 1)
+    pointer_path(tmp_path).write_text(json.dumps({"version": 1}))  # as a crash leaves it
+    assert not already_published(tmp_path, other(manifest))
+    assert publish(tmp_path, other(manifest), latest(tmp_path)).version == 2
+    assert versions(tmp_path) == [1, 2]
+
+
+def test_a_version_that_was_never_pointed_to_is_skipped(manifest: Manifest, tmp_path: Path) -> None:
+    publish(tmp_path, manifest, 0)
+    pointer_path(tmp_path).unlink()
+    assert publish(tmp_path, other(manifest), latest(tmp_path)).version == 2
+
+
+def test_a_crash_before_the_pointer_is_repaired_by_the_next_build(
+    copy: Path, first: tuple[Path, Built], engine: Recorder
+) -> None:
+    pointer_path(copy / "out").unlink()
+    (copy / "out" / "README.md").unlink()
+    with pytest.raises(ContractError, match="holds no published data set"):
+        verify(copy / "out")
+    again = build_in(copy, engine)
+    assert (again.new, again.manifest, engine.asked) == (True, first[1].manifest, {})
+    assert verify(copy / "out").problems == []
+    assert (copy / "out" / "README.md").exists()
+
+
+def test_a_damaged_pointer_is_named(copy: Path) -> None:
+    pointer_path(copy / "out").write_text("{")
+    with pytest.raises(ContractError, match=r"current\.json"):
+        build_in(copy, NoWork())
+
+
+def test_a_damaged_manifest_is_named(copy: Path) -> None:
+    path = manifest_path(copy / "out", 1)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ContractError) as error:
+        build_in(copy, NoWork())
+    assert "manifest-000001.json" in str(error.value)
+
+
+def test_a_damaged_manifest_is_told_in_one_line(copy: Path) -> None:
+    manifest_path(copy / "out", 1).write_text("{}")
+    with pytest.raises(ContractError) as error:
+        build_in(copy, NoWork())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["README.md", ".nv-meta/.info.json"])
+def test_a_lost_file_of_the_data_set_is_written_again(
+    copy: Path, engine: Recorder, name: str
+) -> None:
+    (copy / "out" / name).unlink()
+    build_in(copy, engine)
+    assert (copy / "out" / name).exists()

@@ -1,0 +1,99 @@
+"""select: what stays, in how many copies, and why the rest goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.tables import SELECTED
+from tests.workers.plan_rows import medium, shown, surveyed
+from workers.select import SelectConfig, copies_of, select
+
+Rows = list[dict[str, Any]]
+
+
+def selected(
+    *blocks: Rows, weight: float = 1.0, faults: Mapping[str, tuple[str, str]] | None = None
+) -> Rows:
+    config = SelectConfig({"s": weight, "t": 1.0}, 0, faults or {})
+    table = select([surveyed(block) for block in blocks], config)
+    assert table.schema == SELECTED
+    rows: Rows = table.to_pylist()
+    return rows
+
+
+def test_all_stay_in_their_places() -> None:
+    rows = selected([shown("a"), shown("b")], [], [shown("c")])
+    assert [(row["sample_id"], row["block"], row["row"]) for row in rows] == [
+        ("s/a", 0, 0),
+        ("s/b", 0, 1),
+        ("s/c", 2, 0),
+    ]
+    assert {(row["copies"], row["drop"], row["message"]) for row in rows} == {(1, None, None)}
+
+
+def test_no_block_gives_no_row() -> None:
+    assert selected() == []
+    assert selected([]) == []
+
+
+def test_a_reason_of_the_survey_stands() -> None:
+    bad = shown("a", drop="truncated", message="a.png bytes 0+9", items=[], turns=[])
+    row = selected([shown("b"), bad])[1]
+    assert (row["drop"], row["message"], row["copies"]) == ("truncated", "a.png bytes 0+9", 0)
+    twice = selected([shown("a"), bad])[1]
+    assert twice["drop"] == "truncated"
+
+
+def test_the_first_of_one_id_stays_across_blocks() -> None:
+    blocks = [[shown("a", origin="a.png")], [shown("a", origin="b.png"), shown("c")]]
+    first, second, third = selected(*blocks)
+    assert (first["copies"], first["drop"], third["drop"]) == (1, None, None)
+    assert (second["copies"], second["drop"]) == (0, "duplicate_id")
+    assert second["message"] == "same id as a.png"
+
+
+def test_a_medium_that_failed_drops_its_samples() -> None:
+    good, bad, worse = (medium(sha256=c * 64, path=f"{c}.png") for c in "abc")
+    faults = {"b" * 64: ("undecodable", "png: broken"), "c" * 64: ("truncated", "cut")}
+    rows = [shown("0", [good]), shown("1", [good, bad, worse]), shown("2"), shown("3", [worse])]
+    assert [(row["drop"], row["message"]) for row in selected(rows, faults=faults)] == [
+        (None, None),
+        ("undecodable", "b.png bytes 0+1000: png: broken"),
+        (None, None),
+        ("truncated", "c.png bytes 0+1000: cut"),
+    ]
+    assert [row["drop"] for row in selected(rows[:1], rows[1:2], faults=faults)] == [
+        None,
+        "undecodable",
+    ]
+
+
+def test_a_weight_counts_for_its_source_alone() -> None:
+    rows = selected([shown("a"), shown("b", source="t")], weight=3.0)
+    assert [row["copies"] for row in rows] == [3, 1]
+    rows = selected([shown("a"), shown("b", source="t")], weight=0.0)
+    assert [(row["copies"], row["drop"]) for row in rows] == [(0, "zero_weight"), (1, None)]
+    assert rows[0]["message"] == "weight 0.0 left no copy"
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.5, 2.25])
+def test_weights_are_mean_copies(weight: float) -> None:
+    copies = [copies_of(f"s/{number}", weight, 0) for number in range(4000)]
+    assert {int(weight), int(weight) + 1} == set(copies)
+    assert sum(copies) / len(copies) == pytest.approx(weight, abs=0.03)
+    assert copies != [copies_of(f"s/{number}", weight, 1) for number in range(4000)]
+
+
+@settings(deadline=None)
+@given(st.text(max_size=8), st.floats(0, 1000), st.floats(0, 1000), st.integers(0, 2**63 - 1))
+def test_more_weight_never_means_fewer_copies(
+    name: str, one: float, other: float, seed: int
+) -> None:
+    low, high = sorted((one, other))
+    assert copies_of(name, low, seed) <= copies_of(name, high, seed)
+    assert int(low) <= copies_of(name, low, seed) <= int(low) + 1

@@ -1,0 +1,189 @@
+"""size: lengths as they will stand in a pack, fitted to the capacity, and the cost vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.tables import SIZED
+from tests.workers.plan_rows import Row, medium, shown, surveyed
+from workers.bytes_tokenizer import BytesTokenizer
+from workers.expand import VisionBlock, expand
+from workers.gather import gather
+from workers.policies.fixed import Fixed
+from workers.policies.internvl import InternVL
+from workers.policies.protocol import Policy
+from workers.policies.qwen2_vl import Qwen2VL
+from workers.select import SelectConfig, select
+from workers.size import BYTES_PER_KILOPIXEL, SizeConfig, size
+from workers.text_config import FAMILIES, Family, TextConfig, TokenizeConfig
+from workers.tokenize_text import tokenize
+from workers.vision_ids import VisionIds
+
+BYTES = BytesTokenizer()
+
+
+class Planned:
+    """Samples taken to SIZED by the stages themselves."""
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        policy: Policy,
+        capacity: int = 10**6,
+        family: Family = "qwen2_vl",
+        payload: str = "pixels",
+        blocks: int = 1,
+    ) -> None:
+        cuts = [list(rows[start::blocks]) for start in range(blocks)]
+        self.surveyed = [surveyed(cut) for cut in cuts]
+        text = TokenizeConfig(text=TextConfig(family=family))
+        self.tokenized = [tokenize(table, BYTES, text) for table in self.surveyed]
+        selected = select(self.surveyed, SelectConfig({"s": 1.0}, 0, {}))
+        marks, self.ids = FAMILIES[family], VisionIds.of(BYTES, family)
+        around = {"around_image": marks.image.overhead, "around_video": marks.video.overhead}
+        config = SizeConfig(policy, capacity, payload, "jpeg", BYTES.encode, **around)
+        self.table = size(selected, self.surveyed, self.tokenized, config)
+        assert self.table.schema == SIZED
+        assert self.table.column("sample_id").equals(selected.column("sample_id"))
+        self.rows: list[dict[str, Any]] = self.table.to_pylist()
+
+    def expanded_lengths(self) -> list[int]:
+        """The length of each kept sample as assemble writes it out."""
+        lengths = []
+        for number, (survey, text) in enumerate(zip(self.surveyed, self.tokenized, strict=True)):
+            mine = [r for r in self.rows if r["block"] == number and r["drop"] is None]
+            take = pa.array([row["row"] for row in mine], pa.int64())
+            table = pa.Table.from_pylist(mine, schema=SIZED)
+            for sample in gather(survey.take(take), text.take(take), table):
+                blocks = [
+                    VisionBlock(
+                        item.source.kind,
+                        item.geometry.vision_tokens,
+                        item.geometry.runs,
+                        item.run_text,
+                    )
+                    for item in sample.items
+                ]
+                lengths.append(len(expand(sample.text, blocks, self.ids).tokens))
+        return lengths
+
+
+POLICIES = [
+    Qwen2VL(max_pixels=200704),
+    Qwen2VL(variant="hf_4.45.0", max_frames=8, video_min_pixels=12544),
+    InternVL(max_num=4),
+    Fixed(),
+]
+SIDES = st.integers(1, 700)
+PICTURES = st.builds(
+    medium, st.sampled_from(["image", "view"]), st.tuples(SIDES, SIDES), size=st.integers(1, 9999)
+)
+VIDEOS = st.builds(
+    medium,
+    st.just("video"),
+    st.tuples(SIDES, SIDES),
+    frames=st.integers(1, 40),
+    fps=st.sampled_from([0.0, 1.0, 6.0, 24.0]),
+    clip_start=st.sampled_from([float("nan"), 0.0, 1.5]),
+)
+SAMPLES = st.lists(
+    st.tuples(st.lists(PICTURES | VIDEOS, max_size=3), st.text("aé😀", min_size=1, max_size=30)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    SAMPLES,
+    st.sampled_from(POLICIES),
+    st.sampled_from(sorted(FAMILIES)),
+    st.sampled_from([300, 900, 10**6]),
+    st.integers(1, 3),
+)
+def test_a_length_is_the_length_in_the_pack(
+    samples: list[tuple[list[Row], str]], policy: Policy, family: Family, capacity: int, blocks: int
+) -> None:
+    rows = [shown(str(i), media, text) for i, (media, text) in enumerate(samples)]
+    planned = Planned(rows, policy, capacity, family, blocks=blocks)
+    kept = [row for row in planned.rows if row["drop"] is None]
+    assert [row["tokens"] for row in kept] == planned.expanded_lengths()
+    for row in planned.rows:
+        assert (row["copies"] == 0) == (row["drop"] is not None) == (row["message"] is not None)
+        assert row["tokens"] <= capacity
+        assert row["attention"] == row["tokens"] ** 2
+        assert len(row["run_text"]) == sum(item["runs"] + 1 for item in row["items"])
+        assert row["patches"] == sum(item["vit_patches"] for item in row["items"])
+        grids = [grid for item in row["items"] for grid in item["grid_thw"]]
+        assert row["vit_attention"] == sum(t * (h * w) ** 2 for t, h, w in grids)
+
+
+def test_fit_takes_the_steps_of_the_policy() -> None:
+    policy = Qwen2VL(max_pixels=448 * 448)
+    alone = Planned([shown("a", [medium(wh=(2000, 2000))])], policy).rows[0]
+    assert (alone["fit"], alone["items"][0]["resized_wh"]) == (0, [448, 448])
+    capacity = alone["tokens"] - 1
+    rows = [shown("a", [medium(wh=(2000, 2000))]), shown("b", [medium(wh=(56, 56))])]
+    first, second = Planned(rows, policy, capacity).rows
+    smaller = policy.smaller()
+    assert smaller is not None
+    same = Planned(rows[:1], smaller).rows[0]
+    assert (first["fit"], first["items"], first["tokens"]) == (1, same["items"], same["tokens"])
+    assert (second["fit"], second["items"][0]["resized_wh"]) == (0, [56, 56])
+
+
+def test_all_media_of_a_sample_step_together() -> None:
+    media = [medium(wh=(2000, 2000)), medium(wh=(2000, 1000)), medium("video", wh=(600, 600))]
+    policy = Qwen2VL(max_pixels=448 * 448)
+    row = Planned([shown("a", media)], policy, 400).rows[0]
+    assert row["fit"] > 2
+    assert row["tokens"] <= 400
+    step: Policy | None = policy
+    for _ in range(row["fit"]):
+        assert step is not None
+        assert Planned([shown("a", media)], step).rows[0]["tokens"] > 400
+        step = step.smaller()
+    assert step is not None
+    assert Planned([shown("a", media)], step).rows[0]["items"] == row["items"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_does_not_fit_at_all_is_dropped(policy: Policy) -> None:
+    rows = [shown("a", [medium()], "x" * 500), shown("b", text="x" * 500), shown("c", text="x")]
+    planned = Planned(rows, policy, 300).rows
+    assert [row["drop"] for row in planned] == ["over_long", "over_long", None]
+    assert planned[1]["message"].endswith("smaller steps, a pack has 300")
+    assert planned[0]["items"] == planned[0]["run_text"] == []
+    assert {planned[0][name] for name in ("copies", "fit", "tokens", "patches", "bytes")} == {0}
+
+
+def test_a_refused_medium_drops_its_sample_by_number() -> None:
+    rows = [shown("a", [medium(), medium(wh=(1, 500))]), shown("b", [medium()])]
+    first, second = Planned(rows, Qwen2VL()).rows
+    assert (first["drop"], first["copies"], first["items"]) == ("ratio_too_extreme", 0, [])
+    assert first["message"].startswith("item 1: ")
+    assert (second["drop"], len(second["items"])) == (None, 1)
+
+
+def test_earlier_reasons_stand() -> None:
+    rows = [
+        shown("a", [medium(wh=(1, 500))], drop="truncated", message="cut", items=[], turns=[]),
+        {**shown("b"), "turns": shown("b")["turns"][:1]},
+    ]
+    first, second = Planned(rows, Qwen2VL(), 16).rows
+    assert (first["drop"], first["message"]) == ("truncated", "cut")
+    assert (second["drop"], second["message"]) == ("empty_sample", "no text to learn from")
+
+
+def test_modelled_bytes_are_of_the_file_or_of_the_rendered_picture() -> None:
+    rows = [shown("a", [medium(wh=(280, 280), size=12345)])]
+    pixels, source = (Planned(rows, Qwen2VL(), payload=p).rows[0] for p in ("pixels", "source"))
+    rendered = 280 * 280 * BYTES_PER_KILOPIXEL["jpeg"] // 1000
+    assert pixels["bytes"] == rendered + 6 * pixels["tokens"]
+    assert source["bytes"] == 12345 + 6 * source["tokens"]
