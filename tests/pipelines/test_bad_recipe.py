@@ -50,7 +50,7 @@ QWEN_KEYS = "kind, variant, patch_size, merge_size, temporal_patch_size, min_pix
         ('"qwen2_vl"', '"qwen2_vl"\nmax_pixels = "x"', r"max_pixels: .*integer.*\(got 'x'\)"),
         ("kind = 'records'", "kind = 'csv'", r"sources.0.kind: .*'records' \(got 'csv'\)"),
         ("'pixels'", "'pixel'", r"render.payload: .*'source' or 'pixels' \(got 'pixel'\)"),
-        ("lanes = 2", "lanes = 3", r"pack.lanes: must be a power of two (got 3)"),
+        ("lanes = 2", "lanes = 3", r"pack.lanes: must be a power of two \(got 3\)"),
         ("max_tokens = 512", "max_tokens = 2", r"pack.max_tokens: .*greater than or equal to 16"),
         ("name = 'tiny'", "name = 'a b'", r"name: .*match.*\(got 'a b'\)"),
         ("name = 'tiny'", "name = tiny", r"not TOML: .*line 1"),
