@@ -68,7 +68,7 @@ class _Place(NamedTuple):
 class ShardWriter:
     """Appends packs to one shard; made by `shard_writer`.
 
-    A second thread checks, hashes and writes a pack while the caller makes the next one: all of that
+    A second thread checks, hashes and writes a pack while the caller makes the next one: all that
     releases the GIL, and takes about as long as making a pack.
     """
 

@@ -57,7 +57,9 @@ def test_the_flow_builds_and_leaves_a_summary(built: Built) -> None:
 def test_a_second_command_has_nothing_to_do(built: Built, recipe: Path) -> None:
     result = CliRunner().invoke(app, ["build", str(recipe)])
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[-1] == f"nothing to do: {recipe.parent / 'out'} is up to date"
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("nothing to do")
+    assert str(recipe.parent / "out") in last
     result = CliRunner().invoke(app, ["build", str(recipe), "--json"])
     assert Manifest.model_validate_json(result.stdout) == built.manifest
 
