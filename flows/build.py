@@ -50,6 +50,7 @@ def as_task(name: str, stage: Callable[[], R]) -> R:
     """Run a stage as a Prefect task of this name."""
     as_prefect = task(
         name=name,
+        task_run_name=name,
         retries=RETRIES,
         retry_delay_seconds=RETRY_DELAY_SECONDS,
         retry_condition_fn=may_pass,

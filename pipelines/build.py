@@ -57,7 +57,6 @@ class Built:
 
 def build(workshop: Workshop, run: RunStage) -> Built:
     """Build and publish. Raises PatchpackError with one line for a person."""
-    text_spec(workshop.recipe.text)  # a missing tokenizer is told before any work
     base = latest(workshop.output)
     blocks = read_sources(workshop, run)
     partition, wanted = _render(workshop, run, blocks)
@@ -76,6 +75,7 @@ def plan(workshop: Workshop, run: RunStage) -> Partition:
 
 def read_sources(workshop: Workshop, run: RunStage) -> list[Block]:
     """Every block, surveyed and tokenized."""
+    text_spec(workshop.recipe.text)  # a missing tokenizer is told before any work
     blocks = run("survey", lambda: survey_sources(workshop))
     return run("tokenize", lambda: tokenize_blocks(workshop, blocks))
 

@@ -38,6 +38,8 @@ def explain(root: Path, name: str, extract: Path | None) -> Story:
         for row in rows:
             if row["drop"]:  # the sample, or another one of the same id
                 story[f"dropped, {row['origin']}"] = f"{row['drop']}: {row['message']}"
+        if not packed and extract:
+            raise ContractError(f"{name} is in no pack ({first['drop']}): nothing to extract")
         if not packed:
             return story
         rows, packs = packed, [row["pack"] for row in packed]

@@ -21,7 +21,7 @@ from schemas.manifest import (
     versions,
 )
 from workers.durable import write_whole
-from workers.sidefiles import ShardCount, write_dataset_files
+from workers.sidefiles import DATASET_FILES, ShardCount, write_dataset_files
 
 
 def latest(root: Path) -> int:
@@ -34,7 +34,7 @@ def already_published(root: Path, manifest: Manifest) -> bool:
     number = current_version(root)
     if number is None or not _same(read_manifest(root, number), manifest):
         return False
-    return (root / "README.md").exists() and (root / ".nv-meta" / ".info.json").exists()
+    return all((root / name).exists() for name in DATASET_FILES)
 
 
 def publish(root: Path, manifest: Manifest, base: int) -> Manifest:
@@ -48,6 +48,8 @@ def publish(root: Path, manifest: Manifest, base: int) -> Manifest:
         number = base + 1
         numbered = manifest.model_copy(update={"version": number})
         _create(manifest_path(root, number), _json(numbered))
+    if (current_version(root) or 0) > number:
+        raise PublishConflictError(f"version {number} is not the newest any more; run it again")
     published = read_manifest(root, number)
     shards = [ShardCount(shard.name, shard.packs + shard.fillers) for shard in published.shards]
     patterns = [f"{partition.digest[:8]}-*.tar" for partition in published.partitions]

@@ -26,6 +26,14 @@ from workers.tarwriter import PackRecord
 ENERGON_VERSION = "7.4.1"
 """The release whose layout `.nv-meta` follows; Energon only records it."""
 
+DATASET_FILES = (
+    "README.md",
+    ".nv-meta/.info.json",
+    ".nv-meta/dataset.yaml",
+    ".nv-meta/split.yaml",
+)
+"""What `write_dataset_files` writes."""
+
 _DATASET_YAML = "__module__: megatron.energon\n__class__: CrudeWebdataset\n"
 
 
