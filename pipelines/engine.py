@@ -149,9 +149,12 @@ def _unwrap(result: object) -> object:
     return result
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: BaseException) -> str:
+    """The exception that began it, in one line."""
+    while (cause := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = cause
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
 
 
 def _initialise(workers: int | None) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[int]:
-    """A file descriptor to write to; the file gets its name when the block ends without exception.
+    """A descriptor to write to and read; it gets its name if the block ends without exception.
 
     Several writers of one file do not disturb each other: the last rename wins. The temporary name
     starts with a dot and ends in `.tmp`, so no reader's pattern finds it. An OSError names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:
             yield descriptor

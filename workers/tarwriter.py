@@ -1,18 +1,20 @@
 """Shards: plain ustar, written front to back in one pass with every checksum that is recorded.
 
-Time 0, mode 0644, owner 0, no names: equal packs give equal bytes. Checksums and writing run in a
-second thread, one pack behind the caller.
+Time 0, mode 0644, owner 0, no names: equal packs give equal bytes. The checksums are made in a
+second thread, some packs behind the caller.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import ALLOCATIONGRANULARITY, PROT_READ, mmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +28,7 @@ MAX_MEMBER_BYTES = (1 << 33) - 1
 """ustar has 11 octal digits for a size."""
 
 _END = bytes(2 * BLOCK)
+_CHECKED_TOGETHER = 16 << 20
 _MEMBER_NAME = re.compile(rf"[0-9A-Za-z_-]{{1,{MAX_KEY_BYTES}}}\.(json|safetensors)")
 
 
@@ -54,13 +57,13 @@ class ShardSummary:
     packs: tuple[PackRecord, ...]
 
 
-class _Place(NamedTuple):
-    """A pack on its way to the file; all but `header` in bytes."""
+class _Pack(NamedTuple):
+    """A pack in the file whose checksums are not known yet; offsets and sizes in bytes."""
 
     key: str
     start: int
-    head: int  # from `start` to the content of the second member
-    header: bytes
+    header_size: int
+    arrays_start: int
     arrays_size: int
     end: int
 
@@ -68,69 +71,79 @@ class _Place(NamedTuple):
 class ShardWriter:
     """Appends packs to one shard; made by `shard_writer`.
 
-    A second thread checks, hashes and writes a pack while the caller makes the next one: all that
-    releases the GIL, and takes about as long as making a pack.
+    A second thread reads back what was written and makes the checksums, many packs at a time: a
+    thread that needs the interpreter after every picture waits for it longer than it works.
     """
 
     def __init__(self, name: str, descriptor: int, thread: ThreadPoolExecutor) -> None:
-        """`descriptor` is open for writing and empty; `thread` is one thread, to keep order."""
+        """`descriptor` can be read and is empty; `thread` is one thread, to keep order."""
         self._name = name
         self._descriptor = descriptor
         self._thread = thread
         self._sha256 = hashlib.sha256()
-        self._size = 0
-        self._records: list[PackRecord] = []
-        self._pending: Future[None] | None = None
+        self._size = self._hashed = 0
+        self._unchecked: list[_Pack] = []
+        self._checking: list[Future[list[PackRecord]]] = []
 
     def add_pack(self, key: str, header: bytes, arrays: Sequence[memoryview]) -> None:
-        """Append both members of a pack; `arrays` are byte buffers that nobody may change any more.
+        """Append both members of a pack; `arrays` are byte buffers, free again when this returns.
 
-        Raises ContractError for a key or a size that ustar cannot hold, and OSError, also that of
-        the pack before.
+        Raises ContractError for a key or a size that ustar cannot hold, and OSError.
         """
         arrays_size = sum(map(len, arrays))
         head = _tar_header(f"{key}.json", len(header)) + header + bytes(-len(header) % BLOCK)
         head += _tar_header(f"{key}.safetensors", arrays_size)
-        start, padding = self._size, bytes(-arrays_size % BLOCK)
-        self._size += len(head) + arrays_size + len(padding)
-        place = _Place(key, start, len(head), header, arrays_size, self._size)
-        self._wait()  # one pack ahead, so that memory stays that of two packs
-        buffers = [memoryview(head), *arrays, memoryview(padding)]
-        self._pending = self._thread.submit(self._write_pack, place, buffers)
+        padding = bytes(-arrays_size % BLOCK)
+        write_all(self._descriptor, [memoryview(head), *arrays, memoryview(padding)])
+        start, arrays_start = self._size, self._size + len(head)
+        self._size = arrays_start + arrays_size + len(padding)
+        place = _Pack(key, start, len(header), arrays_start, arrays_size, self._size)
+        self._unchecked.append(place)
+        if self._size - self._hashed >= _CHECKED_TOGETHER:
+            self._check_so_far()
 
     def finish(self) -> ShardSummary:
         """Write the end of the archive; nothing can be added after it."""
-        self._wait()
-        self._write([memoryview(_END)])
-        size = self._size + len(_END)
-        return ShardSummary(self._name, size, self._sha256.hexdigest(), tuple(self._records))
+        write_all(self._descriptor, [memoryview(_END)])
+        self._size += len(_END)
+        self._check_so_far()
+        records = tuple(record for part in self._checking for record in part.result())
+        return ShardSummary(self._name, self._size, self._sha256.hexdigest(), records)
 
-    def _wait(self) -> None:
-        if self._pending:
-            self._pending.result()
+    def _check_so_far(self) -> None:
+        packs, self._unchecked = self._unchecked, []
+        start, self._hashed = self._hashed, self._size
+        self._checking.append(self._thread.submit(self._check, packs, start, self._size))
 
-    def _write_pack(self, place: _Place, buffers: list[memoryview]) -> None:
-        crc32 = 0
-        for buffer in buffers[1:-1]:
-            crc32 = zlib.crc32(buffer, crc32)
-        self._write(buffers)
-        record = PackRecord(
-            key=place.key,
-            offset=place.start,
-            size=place.end - place.start,
-            header_offset=place.start + BLOCK,
-            header_size=len(place.header),
-            header_crc32=zlib.crc32(place.header),
-            arrays_offset=place.start + place.head,
-            arrays_size=place.arrays_size,
-            arrays_crc32=crc32,
+    def _check(self, packs: list[_Pack], start: int, end: int) -> list[PackRecord]:
+        """The records of these packs, which fill the file from `start` to `end`."""
+        base = start - start % ALLOCATIONGRANULARITY
+        mapped = mmap(self._descriptor, end - base, prot=PROT_READ, offset=base)
+        with mapped, memoryview(mapped) as view:
+            with view[start - base :] as written:
+                self._sha256.update(written)
+            records = [self._record(pack, view, base) for pack in packs]
+        os.fdatasync(self._descriptor)  # while the caller goes on, so that the last one is short
+        return records
+
+    def _record(self, pack: _Pack, view: memoryview, base: int) -> PackRecord:
+        header_start = pack.start + BLOCK
+        return PackRecord(
+            key=pack.key,
+            offset=pack.start,
+            size=pack.end - pack.start,
+            header_offset=header_start,
+            header_size=pack.header_size,
+            header_crc32=_crc32(view, header_start - base, pack.header_size),
+            arrays_offset=pack.arrays_start,
+            arrays_size=pack.arrays_size,
+            arrays_crc32=_crc32(view, pack.arrays_start - base, pack.arrays_size),
         )
-        self._records.append(record)
 
-    def _write(self, buffers: list[memoryview]) -> None:
-        write_all(self._descriptor, buffers)
-        for buffer in buffers:
-            self._sha256.update(buffer)
+
+def _crc32(view: memoryview, start: int, size: int) -> int:
+    with view[start : start + size] as part:
+        return zlib.crc32(part)
 
 
 @contextmanager
