@@ -20,6 +20,7 @@ from pipelines.build import Built, build
 from pipelines.engine import RayEngine
 from pipelines.recipe import load_recipe
 from pipelines.steps import Progress, Workshop
+from schemas import errors
 from schemas.errors import PatchpackError, TransientError
 
 R = TypeVar("R")
@@ -39,8 +40,8 @@ def may_pass(_task: object, _run: object, state: State[Any]) -> bool:
         return True
     except PatchpackError:
         return False
-    except OSError:
-        return True
+    except OSError as error:
+        return errors.may_pass(error)
     except Exception:  # noqa: BLE001 - a bug: the next try would meet it again
         return False
     return False

@@ -168,10 +168,18 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Where a sample went, or what a pack holds."""
+    import pyarrow as pa
+
+    from patchpack import FormatError
     from pipelines.explain import explain as explain_now
+    from schemas.errors import ContractError
 
     with _told():
-        story = explain_now(dataset, name, extract)
+        try:
+            story = explain_now(dataset, name, extract)
+        except (FormatError, pa.ArrowInvalid) as error:
+            what = f"{dataset}: {error}; `verify` names what is damaged"
+            raise ContractError(what) from error
     if as_json:
         typer.echo(json.dumps(story))
         return

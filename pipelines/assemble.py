@@ -196,10 +196,11 @@ def _tasks(
     packed = store.read("packed", partition.packed.key)
     lane, row = packed.column("lane").to_numpy(), packed.column("pack_row").to_numpy()
     pieces = pieces_of(workshop, partition, wanted)
+    digest = partition_digest(recipe, partition)
     for stripe, number, first, end in places:
         inside = (lane == number) & (row >= first) & (row < end)
         yield ShardTask(
-            digest=partition_digest(recipe, partition),
+            digest=digest,
             stripe=stripe,
             lane=number,
             lanes=recipe.pack.lanes,

@@ -70,7 +70,8 @@ def build(workshop: Workshop, run: RunStage) -> Built:
 
 def plan(workshop: Workshop, run: RunStage) -> Partition:
     """All that a build decides, without decoding a pixel."""
-    return plan_again(workshop, run, read_sources(workshop, run), {})
+    blocks = read_sources(workshop, run)
+    return run(f"plan {PARTITION}", lambda: plan_partition(workshop, PARTITION, blocks, {}))
 
 
 def read_sources(workshop: Workshop, run: RunStage) -> list[Block]:
@@ -107,9 +108,6 @@ def _render_once(
 ) -> tuple[pa.Table, Faults]:
     """The addresses of the plan's payloads, and the media among them that do not decode."""
     wanted = run(f"address {PARTITION}", lambda: addresses(workshop, partition))
-    found = known_faults(rendered_index(workshop.store)[0], wanted)
-    if found:
-        return wanted, found  # known before anything is rendered
     run(f"render {PARTITION}", lambda: render_partition(workshop, partition, wanted))
     return wanted, known_faults(rendered_index(workshop.store)[0], wanted)
 
@@ -117,15 +115,15 @@ def _render_once(
 def _check_drops(workshop: Workshop, partition: Partition) -> None:
     sized = workshop.store.read("sized", partition.sized.key)
     reasons = Counter(sized.column("drop").drop_null().to_pylist())
-    del reasons[Reason.ZERO_WEIGHT.value]  # asked for
+    seen = len(sized) - reasons.pop(Reason.ZERO_WEIGHT.value, 0)  # these were asked for
     limit = workshop.recipe.select.max_drop_ratio
-    if reasons.total() > limit * len(sized):
+    if reasons.total() > limit * seen:
         worst = ", ".join(
             f"{reason} {count}"
             for reason, count in sorted(reasons.items(), key=lambda x: -x[1])[:5]
         )
         raise BuildError(
-            f"{reasons.total()} of {len(sized)} samples would be dropped ({worst}), more than "
+            f"{reasons.total()} of {seen} samples would be dropped ({worst}), more than "
             f"select.max_drop_ratio = {limit}; `plan` shows examples"
         )
     if not partition.packs:

@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
-from schemas.errors import BuildError, PatchpackError, TransientError
+from schemas.errors import BuildError, PatchpackError, TransientError, may_pass
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
@@ -137,7 +137,8 @@ def _task(function: Callable[[Spec], Result]) -> Callable[[dict[str, bytes]], di
         except PatchpackError as error:
             result = error
         except OSError as error:
-            result = BuildError(f"{error.filename or function.__name__}: {error.strerror or error}")
+            kind = TransientError if may_pass(error) else BuildError
+            result = kind(f"{error.filename or function.__name__}: {error.strerror or error}")
         return {"result": pickle.dumps(result)}
 
     return run

@@ -6,6 +6,7 @@ replaced last. A build whose result is the published version already publishes n
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -42,6 +43,13 @@ def publish(root: Path, manifest: Manifest, base: int) -> Manifest:
 
     Raises PublishConflictError where another build took the number in the meantime.
     """
+    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    with (root / FOLDER / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # readers never see one version's card beside another's
+        return _publish(root, manifest, base)
+
+
+def _publish(root: Path, manifest: Manifest, base: int) -> Manifest:
     number = latest(root)
     # a build that was stopped between the manifest and the pointer left its version: go on with it
     if not (number and _same(read_manifest(root, number), manifest)):

@@ -161,6 +161,8 @@ def _explain_all(error: ValidationError, *section: str | int) -> str:
 def _explain(fault: object) -> str:
     """One pydantic fault as `key: what is wrong (allowed: …)`."""
     assert isinstance(fault, dict)
+    if not fault["loc"]:  # of the whole recipe
+        return str(fault["msg"]).removeprefix("Value error, ")
     tagged = fault["loc"][0] == "policy" and len(fault["loc"]) > 2
     keys = fault["loc"][:2] + fault["loc"][3:] if tagged else fault["loc"]  # without the kind
     place = ".".join(map(str, keys))
@@ -209,6 +211,10 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         )
         for source in recipe.sources
     )
+    tokenizer = folder / recipe.text.tokenizer
+    if recipe.text.tokenizer != "bytes" and tokenizer.is_dir():  # else a hub id
+        text = recipe.text.model_copy(update={"tokenizer": str(tokenizer)})
+        recipe = recipe.model_copy(update={"text": text})
     output = folder / recipe.output.path
     cache = folder / recipe.output.cache if recipe.output.cache else output / ".cache"
     return recipe.model_copy(

@@ -84,6 +84,7 @@ class Store:
         count.
         """
         path = self.table_path(stage, key)
+        path.with_suffix(".json").unlink(missing_ok=True)  # no receipt vouches for another table
         with whole_file(path) as descriptor, open(descriptor, "wb", closefd=False) as file:
             sink = _HashingSink(file)
             with pa.ipc.new_file(pa.PythonFile(sink, "w"), table.schema) as writer:

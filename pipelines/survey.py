@@ -74,7 +74,7 @@ def _tasks(source: Source, store: Store) -> list[SurveyTask]:
                 "version": stage.VERSION,
                 "libraries": {name: version(name) for name in ("pillow", "av")},
                 "source": source.name,
-                "records": source.path.name,
+                "records": stage.relative_name(spec),
                 "range": [block.start, block.end, block.first_line],
                 "sha256": block.sha256,
             }

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from patchpack.header import COST_KEYS
 from patchpack.index import Index, decode_index
 from patchpack.layout import FormatError, Header, decode
 from pipelines.steps import Progress, silent
@@ -120,6 +121,9 @@ def _pack(data: memoryview, row: Index, shard: ShardEntry, report: Report) -> It
         return
     for problem in problems_in(pack):
         report.add(f"{shard.name}: pack {key}: {problem}")
+    for name, stated in _index_row(pack.header).items():
+        if row[name] != stated:
+            report.add(f"{shard.name}: pack {key}: the index says {name} {row[name]}, not {stated}")
     if pack.header.key != key or pack.header.lane != shard.lane:
         report.add(
             f"{shard.name}: pack {pack.header.key} of lane {pack.header.lane} stands "
@@ -128,8 +132,24 @@ def _pack(data: memoryview, row: Index, shard: ShardEntry, report: Report) -> It
     yield pack.header
 
 
+def _index_row(header: Header) -> dict[str, int]:
+    """What the index must say of a pack beside its place."""
+    return {
+        "row": header.row,
+        "filler": header.filler,
+        "samples": header.samples,
+        "tokens": header.length,
+        "loss_tokens": sum(header.loss_tokens),
+        **{f"cost_{name}": getattr(header.cost, name) for name in COST_KEYS},
+    }
+
+
 def _note(header: Header, shard: ShardEntry, seen: _Seen, report: Report) -> None:
-    number = int(header.key.rpartition("-")[2])
+    digits = header.key.rpartition("-")[2]
+    if not (digits.isascii() and digits.isdecimal()):
+        report.add(f"{shard.name}: {header.key!r} does not number a pack")
+        return
+    number = int(digits)
     if number in seen.tokens:
         report.add(f"{shard.name}: pack {header.key} occurs twice")
     seen.tokens[number] = header.cost.tokens, header.cost.attention

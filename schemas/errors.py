@@ -1,5 +1,7 @@
 """Errors that stop a build. A fault of one sample is a `Reason`, never an exception."""
 
+import errno
+
 
 class PatchpackError(Exception):
     """Root of every error that a person is meant to read: one line, with what to do."""
@@ -25,3 +27,11 @@ class TransientError(BuildError):
     """A fault that may pass, such as a lost worker: the same build run again goes on from where it
     was.
     """
+
+
+_STAYS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether an I/O error may pass by itself: not a full disk, nor one that may not be written."""
+    return error.errno not in _STAYS

@@ -130,9 +130,9 @@ def write_source(
     return write_records(folder, {**files, TAR: tar_of(members)}, records)
 
 
-def broken_png() -> bytes:
+def broken_png(number: int = 3) -> bytes:
     """Chunks whole and their checksums right, but the zlib stream in the middle is not."""
-    data = encoded(picture(3, (64, 64)), "png")
+    data = encoded(picture(number, (64, 64)), "png")
     begin = data.index(b"IDAT") + 4
     end = data.index(b"IEND") - 8
     pixels = data[begin : begin + 8] + bytes([255] * 40) + data[begin + 48 : end]

@@ -123,6 +123,8 @@ def _cut(table: pa.Table, name: str) -> list[np.ndarray[Any, np.dtype[np.int32]]
 
 def by_block(blocks: Ints) -> Mapping[int, Ints]:
     """For each block its positions in the column, blocks ascending."""
+    if not len(blocks):
+        return {}
     order = np.argsort(blocks, kind="stable")
     numbers, starts = np.unique(blocks[order], return_index=True)
     return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))

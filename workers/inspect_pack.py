@@ -55,7 +55,7 @@ def _picture_problems(pack: Pack, item: int) -> Iterator[str]:
         try:
             with Image.open(io.BytesIO(picture.data.data)) as shown:
                 size, kind = list(shown.size), (shown.format or "").lower()
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             yield f"item {item}: picture {number} does not open: {error}"
             continue
         if size != wanted:

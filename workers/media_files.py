@@ -113,10 +113,10 @@ class MediaFiles:
             self.inputs[path] = Input(path, absolute, -1, -1)
             raise Fault(Reason.MISSING_MEDIA, f"{path}: {error.strerror}") from error
         found = os.fstat(fd)
+        self.inputs[path] = Input(path, absolute, found.st_size, found.st_mtime_ns)
         if not stat.S_ISREG(found.st_mode):  # a pipe would wait for ever
             os.close(fd)
             raise Fault(Reason.MISSING_MEDIA, f"{path}: not a regular file")
-        self.inputs[path] = Input(path, absolute, found.st_size, found.st_mtime_ns)
         self._open[path] = fd, found.st_size
         if len(self._open) > MAX_OPEN_FILES:
             os.close(self._open.popitem(last=False)[1][0])

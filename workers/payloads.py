@@ -9,7 +9,7 @@ instead, so that the fault is known by content and the plan can be made again wi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
+from PIL import Image
 
+from schemas.reasons import Reason
 from workers.durable import whole_file, write_all
 from workers.faults import Fault
 from workers.gather import Item, items_of
@@ -55,6 +57,9 @@ ADDRESSES = pa.schema(
 )
 """One row an item of a partition's kept samples, in their order."""
 
+
+MAX_SIDE: Mapping[Codec, int] = {"jpeg": 65500, "webp": 16383, "png": 2**31 - 1}
+"""Pixels that a side of a picture may have in the file formats."""
 
 _CHUNK = 1 << 20
 
@@ -155,7 +160,7 @@ def _pictures(item: Item, media: MediaFiles, config: RenderConfig) -> Iterator[t
         with closing(file):
             for frame in frames(file, shape.frame_indices, source.orientation):
                 for picture in render(frame, drawn_as):
-                    yield encode(picture, config.codec), config.codec
+                    yield _encoded(picture, config.codec), config.codec
         return
     data = read_known(media, source.path, source.offset, source.size)
     check_unchanged(source.path, [data], source.sha256)
@@ -164,7 +169,16 @@ def _pictures(item: Item, media: MediaFiles, config: RenderConfig) -> Iterator[t
         yield data, source.format
         return
     for picture in render(image, drawn_as):
-        yield encode(picture, config.codec), config.codec
+        yield _encoded(picture, config.codec), config.codec
+
+
+def _encoded(picture: Image.Image, codec: Codec) -> bytes:
+    if max(picture.size) > MAX_SIDE[codec]:
+        what = (
+            f"{picture.width}×{picture.height} when resized, {codec} holds {MAX_SIDE[codec]} a side"
+        )
+        raise Fault(Reason.TOO_MANY_PIXELS, what)
+    return encode(picture, codec)
 
 
 def _chunks(media: MediaFiles, item: Item) -> Iterator[bytes]:

@@ -52,19 +52,16 @@ def _select_block(
             drops[row], messages[row] = fault
     copies = []
     for row, sample_id in enumerate(ids):
+        weight = config.weights[sources[row]]
+        if weight == 0:  # a source that is switched off has no faults
+            drops[row], messages[row] = Reason.ZERO_WEIGHT.value, "the weight of its source is 0"
         if sample_id in seen and drops[row] is None:
             drops[row], messages[row] = Reason.DUPLICATE_ID.value, f"same id as {seen[sample_id]}"
         seen.setdefault(sample_id, origins[row])
-        count = (
-            0
-            if drops[row] is not None
-            else copies_of(sample_id, config.weights[sources[row]], config.seed)
-        )
+        count = copies_of(sample_id, weight, config.seed) if drops[row] is None else 0
         if count == 0 and drops[row] is None:
-            drops[row], messages[row] = (
-                Reason.ZERO_WEIGHT.value,
-                f"weight {config.weights[sources[row]]} left no copy",
-            )
+            drops[row] = Reason.ZERO_WEIGHT.value
+            messages[row] = f"weight {weight} left no copy"
         copies.append(count)
     columns = [ids, [number] * len(ids), list(range(len(ids))), copies, drops, messages]
     return pa.Table.from_arrays(

@@ -42,7 +42,7 @@ def survey(block: SurveySpec) -> tuple[pa.Table, list[Input]]:
     BuildError where that file has become shorter, and OSError where reading fails.
     """
     with MediaFiles(block.root) as files:
-        measure, records = Measurer(files), _relative_name(block)
+        measure, records = Measurer(files), relative_name(block)
         rows = [
             _row(parse_line(line), f"{records}#{line.offset}+{line.size}", block.source, measure)
             for line in read_lines(block.records, block.start, block.end, block.first_line)
@@ -75,7 +75,7 @@ def _item(ref: MediaRef, measure: Callable[[MediaRef], Medium]) -> Item:
     return Item(ref, medium)
 
 
-def _relative_name(block: SurveySpec) -> str:
+def relative_name(block: SurveySpec) -> str:
     """The records file as origins name it: the same wherever the source lies."""
     if block.records.is_relative_to(block.root):
         return block.records.relative_to(block.root).as_posix()

@@ -41,7 +41,7 @@ def test_the_slower_of_two_builds_fails(manifest: Manifest, tmp_path: Path) -> N
     with pytest.raises(PublishConflictError, match=r"^manifest-000001.json was published by"):
         publish(tmp_path, other(manifest), base)
     assert read_manifest(tmp_path).recipe_digest == manifest.recipe_digest
-    assert sorted(path.name for path in (tmp_path / ".patchpack").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / ".patchpack").glob("[!.]*")) == [
         "current.json",
         "manifest-000001.json",
     ]

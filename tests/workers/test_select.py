@@ -78,7 +78,7 @@ def test_a_weight_counts_for_its_source_alone() -> None:
     assert [row["copies"] for row in rows] == [3, 1]
     rows = selected([shown("a"), shown("b", source="t")], weight=0.0)
     assert [(row["copies"], row["drop"]) for row in rows] == [(0, "zero_weight"), (1, None)]
-    assert rows[0]["message"] == "weight 0.0 left no copy"
+    assert rows[0]["message"] == "the weight of its source is 0"
 
 
 @pytest.mark.parametrize("weight", [0.1, 0.5, 2.25])
