@@ -22,6 +22,7 @@ app = typer.Typer(
     name="flows",
     help="patchpack: raw multimodal data into packed WebDataset shards.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
