@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -35,3 +37,14 @@ def say(role: str, *parts: Record | str) -> Record:
     """A turn of texts and media."""
     named = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
     return {"role": role, "parts": named}
+
+
+def tar_of(members: Mapping[str, bytes]) -> bytes:
+    """A plain tar of these members."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()

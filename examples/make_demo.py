@@ -10,15 +10,12 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from examples.demo_odd import add_odd_pictures
 from examples.demo_pictures import load_pictures
-from examples.demo_records import TAR, Demo
+from examples.demo_records import TAR, Demo, tar_of
 from examples.demo_samples import add_broken, add_parts, add_texts, add_whole_pictures
 from examples.demo_scenes import add_conversations, add_videos, add_views
 from workers.durable import write_whole
@@ -46,17 +43,6 @@ def make_demo(out: Path) -> Demo:
         if not (path.is_file() and path.read_bytes() == data):
             write_whole(path, data)
     return demo
-
-
-def tar_of(members: Mapping[str, bytes]) -> bytes:
-    """A plain tar of these members."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def main() -> None:

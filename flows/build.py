@@ -21,7 +21,7 @@ from pipelines.engine import RayEngine
 from pipelines.recipe import load_recipe
 from pipelines.steps import Progress, Workshop
 from schemas import errors
-from schemas.errors import PatchpackError, TransientError
+from schemas.errors import TransientError
 
 R = TypeVar("R")
 
@@ -34,17 +34,10 @@ RETRY_DELAY_SECONDS = 5
 
 def may_pass(_task: object, _run: object, state: State[Any]) -> bool:
     """Whether a failed task is worth another try: not where a person has to act."""
-    try:
-        state.result()
-    except TransientError:
-        return True
-    except PatchpackError:
-        return False
-    except OSError as error:
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, OSError):
         return errors.may_pass(error)
-    except Exception:  # noqa: BLE001 - a bug: the next try would meet it again
-        return False
-    return False
+    return isinstance(error, TransientError)
 
 
 def as_task(name: str, stage: Callable[[], R]) -> R:

@@ -110,15 +110,15 @@ def plan(recipe: RecipePath, workers: Workers = None, as_json: Json = False) -> 
 def geometry(
     policy: Annotated[str, typer.Option(help="Kind of the policy.", show_default=False)],
     settings: Annotated[
-        list[str], typer.Option("--set", help="key=value of the policy; repeatable.")
-    ] = [],  # noqa: B006
+        list[str] | None, typer.Option("--set", help="key=value of the policy; repeatable.")
+    ] = None,
 ) -> None:
     """Size media by a policy: JSON lines in on standard input, one JSON line out for each."""
     from pipelines.recipe import load_policy
     from workers.geometry import geometry as size_lines
 
     with _told():
-        chosen = load_policy(policy, settings)
+        chosen = load_policy(policy, settings or [])
         for record in size_lines(
             chosen,
             [_line(number, text) for number, text in enumerate(sys.stdin, 1) if text.strip()],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,32 +23,16 @@ from pipelines.steps import Workshop
 from pipelines.store import Store
 from pipelines.text import text_spec
 from schemas.digest import spec_digest
+from schemas.manifest import FOLDER, ShardEntry
 from workers import assemble as stage
 from workers.assemble import PackStyle, Place
 from workers.durable import write_whole
-from workers.expand import VisionIds
 from workers.gather import Sample, by_block, gather
 from workers.shard import PlannedPack, write_shard
 from workers.sidefiles import index_path
 from workers.text_config import TextConfig
 from workers.text_tokenizers import load_tokenizer
-
-POSITIONS = {"qwen2_vl": "mrope/max_thw"}
-"""Position scheme of a policy's models, `1d` where none is named."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A finished shard."""
-
-    name: str
-    partition: str
-    stripe: int
-    lane: int
-    packs: int
-    fillers: int
-    size: int
-    sha256: str
+from workers.vision_ids import VisionIds
 
 
 @dataclass(frozen=True)
@@ -73,7 +57,6 @@ class ShardTask:
     lanes: int
     first_row: int
     end_row: int
-    packs: int  # of the partition, without fillers
     tables: PackTables
     pieces: pa.Table
     folders: Mapping[str, Path]
@@ -119,7 +102,9 @@ def partition_digest(recipe: Recipe, partition: Partition) -> str:
     )
 
 
-def assemble_partition(workshop: Workshop, partition: Partition, wanted: pa.Table) -> list[Shard]:
+def assemble_partition(
+    workshop: Workshop, partition: Partition, wanted: pa.Table
+) -> list[ShardEntry]:
     """Every shard of the partition, by stripe and lane."""
     digest = partition_digest(workshop.recipe, partition)
     rows = rows_per_stripe(workshop.recipe, partition, workshop.store)
@@ -148,28 +133,27 @@ def rows_per_stripe(recipe: Recipe, partition: Partition, store: Store) -> int:
     """Rows of a stripe set such that a shard has about the target size, by modelled bytes."""
     if not partition.packs:
         return 1
-    packed, sized = (
-        store.read("packed", partition.packed.key),
-        store.read("sized", partition.sized.key),
-    )
+    packed, sized = partition.tables(store)
     total = int(pack_costs(packed, sized, partition.packs)["bytes"].sum())
     return max(1, recipe.pack.target_shard_mb * 10**6 * partition.packs // max(total, 1))
 
 
-def _finished(output: Path, name: str, digest: str) -> Shard | None:
+def _finished(output: Path, name: str, digest: str) -> ShardEntry | None:
     path = output / name
     try:
-        shard = Shard(**json.loads(receipt_path(output, name).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        receipt = json.loads(receipt_path(output, name).read_bytes())
+        partition = receipt.pop("partition")
+        shard = ShardEntry.model_validate(receipt)
+    except (OSError, ValueError, KeyError, AttributeError):
         return None
     beside = (path, path.with_name(f"{name}.idx"), index_path(path))
     whole = all(file.exists() for file in beside) and path.stat().st_size == shard.size
-    return shard if whole and shard.partition == digest else None
+    return shard if whole and partition == digest else None
 
 
 def receipt_path(output: Path, name: str) -> Path:
     """The receipt of a shard, written after it."""
-    return output / ".patchpack" / "shards" / f"{name}.json"
+    return output / FOLDER / "shards" / f"{name}.json"
 
 
 def _tasks(
@@ -183,7 +167,7 @@ def _tasks(
     style = {
         "recipe": recipe_digest(recipe),
         "policy": f"{policy.kind}/{policy.variant}",
-        "positions": POSITIONS.get(policy.kind, "1d"),
+        "positions": policy.positions,
         "payload": render.payload,
         "alpha": render.alpha,
     }
@@ -206,7 +190,6 @@ def _tasks(
             lanes=recipe.pack.lanes,
             first_row=first,
             end_row=end,
-            packs=partition.packs,
             tables=tables,
             pieces=shard_pieces(pieces, np.unique(packed.column("sized_row").to_numpy()[inside])),
             folders={
@@ -219,13 +202,12 @@ def _tasks(
         )
 
 
-def run_assemble(task: ShardTask) -> Shard:
+def run_assemble(task: ShardTask) -> ShardEntry:
     """Write one shard, its side files, and then its receipt."""
     style = PackStyle(**task.style, ids=_vision_ids(task))
     summary, packs = write_shard(task.path, _planned(task), task.folders, style)
-    shard = Shard(
+    shard = ShardEntry(
         name=summary.name,
-        partition=task.digest,
         stripe=task.stripe,
         lane=task.lane,
         packs=packs,
@@ -233,7 +215,8 @@ def run_assemble(task: ShardTask) -> Shard:
         size=summary.size,
         sha256=summary.sha256,
     )
-    write_whole(receipt_path(task.output, shard.name), json.dumps(asdict(shard), indent=1).encode())
+    receipt = {"partition": task.digest, **shard.model_dump()}
+    write_whole(receipt_path(task.output, shard.name), json.dumps(receipt, indent=1).encode())
     return shard
 
 

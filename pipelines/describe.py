@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import version as library
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 import patchpack
 from patchpack.layout import FORMAT, pack_key, shard_name
-from pipelines.assemble import Shard, partition_digest, recipe_digest, rows_per_stripe
+from pipelines.assemble import partition_digest, recipe_digest, rows_per_stripe
 from pipelines.plan import Partition, pack_costs, policy_spec
 from pipelines.publish import ledger_path
 from pipelines.recipe import Recipe
@@ -29,7 +28,9 @@ LIBRARIES = ("av", "numpy", "pillow", "pyarrow")
 """Whose versions shape bytes."""
 
 
-def describe(workshop: Workshop, parts: Sequence[tuple[Partition, Sequence[Shard]]]) -> Manifest:
+def describe(
+    workshop: Workshop, parts: Sequence[tuple[Partition, Sequence[ShardEntry]]]
+) -> Manifest:
     """The manifest, version 0 until it is published; writes the ledger that it names."""
     recipe = workshop.recipe
     return Manifest(
@@ -62,12 +63,11 @@ def _shape(recipe: Recipe) -> dict[str, object]:
     }
 
 
-def _entry(workshop: Workshop, partition: Partition, shards: Sequence[Shard]) -> PartitionEntry:
+def _entry(
+    workshop: Workshop, partition: Partition, shards: Sequence[ShardEntry]
+) -> PartitionEntry:
     recipe, store = workshop.recipe, workshop.store
-    packed, sized = (
-        store.read("packed", partition.packed.key),
-        store.read("sized", partition.sized.key),
-    )
+    packed, sized = partition.tables(store)
     costs = pack_costs(packed, sized, partition.rows * recipe.pack.lanes)
     tokens = int(costs["tokens"].sum())
     rows = packed.column("sized_row")
@@ -96,10 +96,7 @@ def _entry(workshop: Workshop, partition: Partition, shards: Sequence[Shard]) ->
                 costs["tokens"], costs["attention"], recipe.pack.lanes
             ),
         ),
-        shards=[
-            ShardEntry(**{k: v for k, v in asdict(shard).items() if k != "partition"})
-            for shard in shards
-        ],
+        shards=list(shards),
     )
 
 
@@ -136,8 +133,5 @@ def _partition_ledger(workshop: Workshop, partition: Partition) -> pa.Table:
         )
 
     surveyed = [store.read("surveyed", block.surveyed.key) for block in partition.blocks]
-    packed, sized = (
-        store.read("packed", partition.packed.key),
-        store.read("sized", partition.sized.key),
-    )
+    packed, sized = partition.tables(store)
     return ledger(sized, packed, surveyed, partition.name, named)

@@ -15,7 +15,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -92,7 +92,7 @@ class RayEngine:
                 batch_size=None, batch_format="pyarrow", prefetch_batches=0
             ):
                 for answer in batch.column("result").to_pylist():
-                    yield _unwrap(pickle.loads(answer))  # type: ignore[misc]
+                    yield _unwrap(answer)
         except RayTaskError as error:
             raise BuildError(f"{function.__name__}: {_last_line(error)}") from error
         except RayError as error:
@@ -144,7 +144,9 @@ def _task(function: Callable[[Spec], Result]) -> Callable[[dict[str, bytes]], di
     return run
 
 
-def _unwrap(result: object) -> object:
+def _unwrap(answer: bytes) -> Any:
+    """What `_task` wrapped."""
+    result = pickle.loads(answer)
     if isinstance(result, PatchpackError):
         raise result
     return result

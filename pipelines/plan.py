@@ -13,14 +13,13 @@ import pyarrow as pa
 
 from pipelines.recipe import Recipe
 from pipelines.steps import Block, Workshop
-from pipelines.store import Receipt
+from pipelines.store import Receipt, Store
 from pipelines.text import text_spec
 from schemas.columns import one_chunk
 from schemas.digest import spec_digest
 from workers import pack as packing
 from workers import select as selection
 from workers import size as sizing
-from workers.text_config import FAMILIES
 from workers.text_tokenizers import load_tokenizer
 from workers.vision_ids import VisionIds
 
@@ -51,6 +50,10 @@ class Partition:
     def rows(self) -> int:
         """Rows of the global order."""
         return self.packed.facts["rows"]
+
+    def tables(self, store: Store) -> tuple[pa.Table, pa.Table]:
+        """PACKED and SIZED."""
+        return store.read("packed", self.packed.key), store.read("sized", self.sized.key)
 
 
 def plan_partition(workshop: Workshop, name: str, blocks: list[Block], faults: Faults) -> Partition:
@@ -116,17 +119,16 @@ def _size(workshop: Workshop, blocks: list[Block], selected: Receipt) -> Receipt
 def _size_config(recipe: Recipe, *, has_media: bool) -> sizing.SizeConfig:
     """Raises RecipeError when there is media and the tokenizer lacks the family's tokens."""
     tokenizer = load_tokenizer(recipe.text)
-    if has_media:
-        VisionIds.of(tokenizer, recipe.text.family)
-    marks = FAMILIES[recipe.text.family]
+    family = recipe.text.family
+    ids = VisionIds.of(tokenizer, family) if has_media else VisionIds.without_media()
     return sizing.SizeConfig(
         policy=recipe.policy[0],
         capacity=recipe.pack.max_tokens,
         payload=recipe.render.payload,
         codec=recipe.render.codec,
         encode=tokenizer.encode,
-        around_image=marks.image.overhead,
-        around_video=marks.video.overhead,
+        around_image=ids.image.overhead,
+        around_video=ids.video.overhead,
     )
 
 

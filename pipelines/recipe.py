@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -180,10 +180,8 @@ def _explain(fault: object) -> str:
 
 def _allowed(place: tuple[int | str, ...]) -> list[str]:
     """The keys that the section around an unknown key may have."""
-    policies: dict[str, type[BaseModel]] = {
-        model.model_fields["kind"].annotation.__args__[0]: model  # type: ignore[union-attr]
-        for model in (Fixed, InternVL, Qwen2VL)
-    }
+    members: tuple[type[BaseModel], ...] = get_args(get_args(PolicyConfig)[0])
+    policies = {model.model_fields["kind"].default: model for model in members}
     sections: dict[str, type[BaseModel]] = {
         "sources": Source,
         "text": TextConfig,

@@ -118,8 +118,10 @@ def known_faults(index: pa.Table, wanted: pa.Table) -> Faults:
             index.column("drop").is_valid(), pc.is_in(index["key"], wanted["key"].combine_chunks())
         )
     )
-    columns = (faulty.column(name).to_pylist() for name in ("sha256", "drop", "message"))
-    return {sha256: (drop, message) for sha256, drop, message in zip(*columns, strict=True)}
+    columns = (faulty.column(name).to_pylist() for name in ("key", "sha256", "drop", "message"))
+    # by key, so that of two faults of a medium the same one counts in whatever container it lies
+    rows = sorted(zip(*columns, strict=True), reverse=True)
+    return {sha256: (drop, message) for _, sha256, drop, message in rows}
 
 
 def render_partition(workshop: Workshop, partition: Partition, wanted: pa.Table) -> None:

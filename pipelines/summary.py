@@ -42,10 +42,7 @@ def of_manifest(manifest: Manifest) -> Rows:
 def of_plan(workshop: Workshop, partition: Partition) -> Rows:
     """What a build of this plan would hold; bytes are modelled."""
     recipe, store = workshop.recipe, workshop.store
-    packed, sized = (
-        store.read("packed", partition.packed.key),
-        store.read("sized", partition.sized.key),
-    )
+    packed, sized = partition.tables(store)
     costs = pack_costs(packed, sized, partition.packs)
     tokens, capacity = int(costs["tokens"].sum()), recipe.pack.max_tokens
     dropped = drop_counts(sized)

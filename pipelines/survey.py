@@ -14,9 +14,9 @@ from pipelines.recipe import Source
 from pipelines.steps import Block, Workshop
 from pipelines.store import FileState, Receipt, Store
 from schemas.digest import spec_digest
-from schemas.errors import RecipeError
+from schemas.errors import BuildError, RecipeError
 from workers import survey as stage
-from workers.sources.records import plan_blocks
+from workers.sources.records import plan_blocks, range_sha256
 
 ROWS_PER_BLOCK = 256
 
@@ -26,6 +26,7 @@ class SurveyTask:
     """One block to survey."""
 
     spec: stage.SurveySpec
+    sha256: str  # of the block's records
     key: str
     cache: Path
 
@@ -44,7 +45,10 @@ def survey_sources(workshop: Workshop) -> list[Block]:
 
 def run_survey(task: SurveyTask) -> Receipt:
     """Survey one block and keep its table."""
-    table, inputs = stage.survey(task.spec)
+    spec = task.spec
+    table, inputs = stage.survey(spec)
+    if range_sha256(spec.records, spec.start, spec.end) != task.sha256:
+        raise BuildError(f"{spec.records} changed while the build read it; build again")
     states = tuple(FileState(read.path, read.size, read.mtime_ns) for read in inputs)
     return Store(task.cache).write("surveyed", task.key, table, states)
 
@@ -79,7 +83,7 @@ def _tasks(source: Source, store: Store) -> list[SurveyTask]:
                 "sha256": block.sha256,
             }
         )
-        tasks.append(SurveyTask(spec, key, store.root))
+        tasks.append(SurveyTask(spec, block.sha256, key, store.root))
     if not tasks:
         raise RecipeError(f"sources.{source.name}.path: {source.path} holds no record")
     return tasks

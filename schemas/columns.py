@@ -34,3 +34,8 @@ def lists(values: pa.Array | npt.NDArray[np.int32], counts: Ints) -> pa.ListArra
     """A list column whose rows are cut from `values` by their lengths."""
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.array(values))
+
+
+def is_none(values: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Where a column of objects holds None."""
+    return np.array([value is None for value in values.tolist()], np.bool_)

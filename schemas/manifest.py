@@ -116,7 +116,7 @@ def versions(root: Path) -> list[int]:
     """The versions that exist, ascending."""
     return sorted(
         int(path.stem.removeprefix("manifest-"))
-        for path in (root / FOLDER).glob("manifest-??????.json")
+        for path in (root / FOLDER).glob(f"manifest-{'[0-9]' * 6}.json")
     )
 
 

@@ -6,29 +6,29 @@ Both are columns over n media, so that one image is a column of one. Lists of va
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from patchpack.arrays import THUMBNAILS
+from schemas.columns import is_none
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-MEDIA_KINDS = ("image", "video", "view")
-"""`view` is a posed picture of a 3D scene; a policy treats it as an image unless it says more."""
-
-THUMBNAILS = ("none", "first", "last")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
     """n media as a policy sees them; every array has length n.
 
-    `width` and `height` are pixels after the EXIF orientation; `frames` is 1 and `fps` 0.0 for a
-    picture; `clip_start` and `clip_end` are seconds, NaN where the record names no bound; `images`
-    is the number of images and views in the same sample.
+    `kind` is image, video or view (a posed picture of a 3D scene, which a policy treats as an image
+    unless it says more); `width` and `height` are pixels after the EXIF orientation; `frames` is 1
+    and `fps` 0.0 for a picture; `clip_start` and `clip_end` are seconds, NaN where the record names
+    no bound; `images` is the number of images and views in the same sample.
     """
 
     kind: npt.NDArray[np.object_]
@@ -45,16 +45,13 @@ class Media:
 
     def take(self, rows: Ints) -> Media:
         """The media at these positions, in this order."""
-        return Media(
-            kind=self.kind[rows],
-            width=self.width[rows],
-            height=self.height[rows],
-            frames=self.frames[rows],
-            fps=self.fps[rows],
-            clip_start=self.clip_start[rows],
-            clip_end=self.clip_end[rows],
-            images=self.images[rows],
-        )
+        return Media(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Media]) -> Self:
+        """The media of all parts, one part after another."""
+        names = [one.name for one in fields(cls)]
+        return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
 
 
 def images(width: Ints, height: Ints) -> Media:
@@ -216,8 +213,7 @@ def _fixed(values: Ints) -> pa.Array:
 
 def _sparse(values: npt.NDArray[np.object_]) -> pa.Array:
     """Strings of a column that is null nearly everywhere; a `Reason` is its value."""
-    known = values != None  # noqa: E711  (elementwise)
-    if not known.any():
+    if is_none(values).all():
         return pa.nulls(len(values), pa.string())
     return pa.array(values, pa.string())
 

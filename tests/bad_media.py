@@ -11,6 +11,7 @@ import av
 import numpy as np
 from PIL import ExifTags, Image
 
+from examples.demo_records import tar_of
 from tests.tiny_source import (
     Record,
     asked,
@@ -19,7 +20,6 @@ from tests.tiny_source import (
     film,
     in_tar,
     picture,
-    tar_of,
 )
 
 GOOD = encoded(picture(1), "png")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
+from examples.demo_records import tar_of
 from schemas.manifest import FOLDER, Manifest
 
 Record = dict[str, Any]
@@ -59,17 +59,6 @@ def film(
             frame.pts, frame.time_base = time, Fraction(1, 6)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    return buffer.getvalue()
-
-
-def tar_of(members: Mapping[str, bytes]) -> bytes:
-    """A plain tar."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()
 
 

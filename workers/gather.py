@@ -53,7 +53,6 @@ class Geometry(NamedTuple):
     merge: int
     runs: int
     vision_tokens: int
-    variant: str
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,6 @@ class Sample:
     origin: str
     text: TextRow
     items: Sequence[Item]
-    loss_tokens: int
     length: int
     patches: int
     vit_attention: int
@@ -102,9 +100,7 @@ def gather(surveyed: pa.Table, tokenized: pa.Table, sized: pa.Table) -> Iterator
         surveyed.column(n).to_pylist() for n in ("sample_id", "source", "origin")
     )
     texts = [_cut(tokenized, name) for name in ("tokens", "loss", "slots")]
-    costs = [
-        sized.column(n).to_pylist() for n in ("loss_tokens", "tokens", "patches", "vit_attention")
-    ]
+    costs = [sized.column(n).to_pylist() for n in ("tokens", "patches", "vit_attention")]
     for row, items in enumerate(items_of(surveyed, sized)):
         text = TextRow(*(column[row] for column in texts))
         figures = [column[row] for column in costs]

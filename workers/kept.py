@@ -64,9 +64,7 @@ def _block(survey: pa.Table, text: pa.Table, rows: Ints, first: int) -> Kept:
         taken: npt.NDArray[Any] = values[index]
         return taken
 
-    pictures = pc.not_equal(pc.struct_field(fields, "kind"), "video").to_numpy(
-        zero_copy_only=False
-    )[index]
+    kind = column("kind")
     owner = np.repeat(np.arange(len(rows)), counts[rows])
     loss = one_chunk(text.column("loss"))
     spans = loss.flatten().to_numpy().astype(np.int64).reshape(-1, 2)
@@ -77,14 +75,14 @@ def _block(survey: pa.Table, text: pa.Table, rows: Ints, first: int) -> Kept:
         loss_tokens=learned[rows],
         first_item=np.concatenate([[0], np.cumsum(counts[rows])]),
         media=Media(
-            kind=pc.struct_field(fields, "kind").to_numpy(zero_copy_only=False)[index],
+            kind=kind,
             width=column("width").astype(np.int64),
             height=column("height").astype(np.int64),
             frames=column("frames").astype(np.int64),
             fps=column("fps").astype(np.float64),
             clip_start=column("clip_start").astype(np.float64),
             clip_end=column("clip_end").astype(np.float64),
-            images=np.bincount(owner[pictures], minlength=len(rows))[owner],
+            images=np.bincount(owner[kind != "video"], minlength=len(rows))[owner],
         ),
         file_bytes=column("size").astype(np.int64),
     )
@@ -98,21 +96,11 @@ def _sums(values: Ints, starts: Ints) -> Ints:
 
 def _join(parts: Sequence[Kept]) -> Kept:
     counts = np.concatenate([np.diff(part.first_item) for part in parts])
-    media = [part.media for part in parts]
     return Kept(
         place=np.concatenate([part.place for part in parts]),
         text_tokens=np.concatenate([part.text_tokens for part in parts]),
         loss_tokens=np.concatenate([part.loss_tokens for part in parts]),
         first_item=np.concatenate([[0], np.cumsum(counts)]),
-        media=Media(
-            kind=np.concatenate([m.kind for m in media]),
-            width=np.concatenate([m.width for m in media]),
-            height=np.concatenate([m.height for m in media]),
-            frames=np.concatenate([m.frames for m in media]),
-            fps=np.concatenate([m.fps for m in media]),
-            clip_start=np.concatenate([m.clip_start for m in media]),
-            clip_end=np.concatenate([m.clip_end for m in media]),
-            images=np.concatenate([m.images for m in media]),
-        ),
+        media=Media.concatenate([part.media for part in parts]),
         file_bytes=np.concatenate([part.file_bytes for part in parts]),
     )

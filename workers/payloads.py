@@ -9,7 +9,7 @@ instead, so that the fault is known by content and the plan can be made again wi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
-from PIL import Image
 
-from schemas.reasons import Reason
 from workers.durable import whole_file, write_all
 from workers.faults import Fault
 from workers.gather import Item, items_of
@@ -29,15 +27,15 @@ from workers.pixels import Alpha, Codec, ItemRow, SizedRow, decode, encode, pass
 from workers.video import frames
 
 VERSION = 1
-"""Raised when the bytes of a payload change for the same media and geometry."""
+"""Raised when the bytes of a payload change for the same media and geometry: with a change of
+`workers/pixels.py` or `workers/video.py` too.
+"""
 
 PAYLOADS = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),  # of the media
-        pa.field(
-            "part", pa.int32(), nullable=False
-        ),  # number of the picture in its item; -1 for a fault
+        pa.field("part", pa.int32(), nullable=False),  # picture of its item; -1 for a fault
         pa.field("offset", pa.int64(), nullable=False),
         pa.field("size", pa.int64(), nullable=False),
         pa.field("format", pa.string(), nullable=False),
@@ -50,16 +48,11 @@ ADDRESSES = pa.schema(
     [
         pa.field("sized_row", pa.int32(), nullable=False),
         pa.field("block", pa.int32(), nullable=False),
-        pa.field(
-            "key", pa.string(), nullable=False
-        ),  # "" where the pack takes the bytes of the source file
+        pa.field("key", pa.string(), nullable=False),  # "" = the source file's own bytes
     ]
 )
 """One row an item of a partition's kept samples, in their order."""
 
-
-MAX_SIDE: Mapping[Codec, int] = {"jpeg": 65500, "webp": 16383, "png": 2**31 - 1}
-"""Pixels that a side of a picture may have in the file formats."""
 
 _CHUNK = 1 << 20
 
@@ -160,7 +153,7 @@ def _pictures(item: Item, media: MediaFiles, config: RenderConfig) -> Iterator[t
         with closing(file):
             for frame in frames(file, shape.frame_indices, source.orientation):
                 for picture in render(frame, drawn_as):
-                    yield _encoded(picture, config.codec), config.codec
+                    yield encode(picture, config.codec), config.codec
         return
     data = read_known(media, source.path, source.offset, source.size)
     check_unchanged(source.path, [data], source.sha256)
@@ -169,16 +162,7 @@ def _pictures(item: Item, media: MediaFiles, config: RenderConfig) -> Iterator[t
         yield data, source.format
         return
     for picture in render(image, drawn_as):
-        yield _encoded(picture, config.codec), config.codec
-
-
-def _encoded(picture: Image.Image, codec: Codec) -> bytes:
-    if max(picture.size) > MAX_SIDE[codec]:
-        what = (
-            f"{picture.width}×{picture.height} when resized, {codec} holds {MAX_SIDE[codec]} a side"
-        )
-        raise Fault(Reason.TOO_MANY_PIXELS, what)
-    return encode(picture, codec)
+        yield encode(picture, config.codec), config.codec
 
 
 def _chunks(media: MediaFiles, item: Item) -> Iterator[bytes]:

@@ -8,10 +8,13 @@ Pillow's version is part of what shapes the bytes (13.0 resizes differently from
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Literal, TypedDict
 
 from PIL import Image
 
+from schemas.reasons import Reason
+from workers.faults import Fault
 from workers.headers import (
     has_alpha,
     is_turned_by_pillow,
@@ -20,13 +23,14 @@ from workers.headers import (
     pillow_faults,
 )
 
-VERSION = 1
-
 Alpha = Literal["drop", "white"]
 """`drop` keeps the colours behind the transparency, as `convert("RGB")` does; `white` composites on
 white, as transformers does since 5.x."""
 
 Codec = Literal["jpeg", "webp", "png"]
+
+MAX_SIDE: Mapping[Codec, int] = {"jpeg": 65500, "webp": 16383, "png": 2**31 - 1}
+"""Pixels that a side of a picture may have in the file formats."""
 
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -101,7 +105,13 @@ def render(image: Image.Image, sized: SizedRow) -> list[Image.Image]:
 
 
 def encode(image: Image.Image, codec: Codec) -> bytes:
-    """The picture's file: jpeg at quality 95 without chroma subsampling, webp and png lossless."""
+    """The picture's file: jpeg at quality 95 without chroma subsampling, webp and png lossless.
+
+    Raises Fault(too_many_pixels) where a side is longer than the format can say.
+    """
+    if max(image.size) > MAX_SIDE[codec]:
+        what = f"{image.width}×{image.height} when resized, {codec} holds {MAX_SIDE[codec]} a side"
+        raise Fault(Reason.TOO_MANY_PIXELS, what)
     out = io.BytesIO()
     if codec == "jpeg":
         image.save(out, "jpeg", quality=95, subsampling=0)

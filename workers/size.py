@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.columns import Ints, lists
+from schemas.columns import Ints, is_none, lists
 from schemas.reasons import Reason
 from schemas.sized import Media, Sized
 from schemas.tables import SIZED, conform
@@ -97,7 +97,8 @@ def size(
     while True:
         plan.fit[todo] = step
         _decide(plan, kept, kept.items_of(todo), _Step(step, smaller, config, text))
-        todo = np.flatnonzero((_lengths(plan, kept) > config.capacity) & (plan.drop == None))  # noqa: E711
+        over_long = _lengths(plan, kept) > config.capacity
+        todo = np.flatnonzero(over_long & is_none(plan.drop))
         next_policy = smaller.smaller()
         if not len(todo) or next_policy is None:
             break
@@ -124,7 +125,7 @@ def _decide(plan: _Plan, kept: Kept, items: Ints, how: _Step) -> None:
     plan.costs[items, 2] = _vit_attention(sized)
     plan.costs[items, 3] = _payload_bytes(sized, media, kept.file_bytes[items], config)
     plan.costs[items, 4] = sized.runs
-    faulty = np.flatnonzero(sized.drop != None)  # noqa: E711
+    faulty = np.flatnonzero(~is_none(sized.drop))
     owners = np.searchsorted(kept.first_item, items[faulty], side="right") - 1
     for item, owner in zip(faulty.tolist(), owners.tolist(), strict=True):
         if plan.drop[owner] is None:
@@ -167,7 +168,7 @@ def _payload_bytes(sized: Sized, media: Media, file_bytes: Ints, config: SizeCon
 def _table(selected: pa.Table, kept: Kept, plan: _Plan, text: FrameText) -> pa.Table:
     """The kept samples in their places among the rows of SELECTED; all other rows are empty."""
     rows = len(selected)
-    alive = plan.drop == None  # noqa: E711
+    alive = is_none(plan.drop)
     live_samples = np.flatnonzero(alive)
     live_items = kept.items_of(live_samples)
     item_counts = np.zeros(rows, np.int64)

@@ -21,11 +21,6 @@ class MarkNames(NamedTuple):
     pad: str
     end: str | None
 
-    @property
-    def overhead(self) -> int:
-        """Tokens that a run has beside its features."""
-        return (self.start is not None) + (self.end is not None)
-
 
 class FamilyNames(NamedTuple):
     """The marks of pictures (images and posed views) and of videos."""

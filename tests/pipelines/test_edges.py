@@ -6,20 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from patchpack.index import decode_index, encode_index
 from pipelines.build import build, call, plan
 from pipelines.recipe import load_recipe
+from pipelines.render import known_faults
 from pipelines.steps import Workshop
 from pipelines.summary import examples_of_drops
+from pipelines.survey import SurveyTask, run_survey
 from pipelines.verify import verify
-from schemas.errors import RecipeError
+from schemas.errors import BuildError, RecipeError
 from schemas.manifest import FOLDER, Manifest
 from tests.pipelines.conftest import Recorder, build_in
 from tests.tiny_source import asked, broken_png, encoded, picture, write_recipe, write_records
+from workers.payloads import PAYLOADS
 from workers.sidefiles import index_path
+from workers.sources.records import plan_blocks
+from workers.survey import SurveySpec
 
 
 def ledger(root: Path, manifest: Manifest) -> dict[str, dict[str, Any]]:
@@ -95,3 +101,26 @@ def test_verify_sees_an_altered_index(tmp_path: Path, engine: Recorder) -> None:
     index["loss_tokens"] += 1
     path.write_bytes(encode_index(index))
     assert any("loss_tokens" in problem for problem in verify(tmp_path / "out").problems)
+
+
+def test_of_two_faults_of_a_medium_the_same_counts_in_any_order() -> None:
+    rows = [
+        {"key": key, "sha256": "s", "part": -1, "offset": 0, "size": 0, "format": "", **fault}
+        for key, fault in (
+            ("b", {"drop": "too_many_pixels", "message": "wide"}),
+            ("a", {"drop": "undecodable", "message": "broken"}),
+        )
+    ]
+    wanted = pa.table({"key": ["a", "b"]})
+    for order in (rows, rows[::-1]):
+        index = pa.Table.from_pylist(order, schema=PAYLOADS)
+        assert known_faults(index, wanted) == {"s": ("undecodable", "broken")}
+
+
+def test_records_that_change_under_the_survey_stop_it(tmp_path: Path) -> None:
+    path = write_records(tmp_path, {}, [asked("t")])
+    [block] = plan_blocks(path, 6)
+    spec = SurveySpec("s", path, tmp_path, block.start, block.end, block.first_line)
+    path.write_bytes(path.read_bytes().replace(b'"t"', b'"u"'))
+    with pytest.raises(BuildError, match="changed while the build read it"):
+        run_survey(SurveyTask(spec, block.sha256, "k" * 64, tmp_path / "cache"))

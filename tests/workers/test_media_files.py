@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from examples.demo_records import tar_of
 from schemas.reasons import Reason
-from tests.tiny_source import tar_of
 from workers.faults import Fault
 from workers.media_files import MAX_OPEN_FILES, MAX_TAR_INDEXES, Input, MediaFiles
 

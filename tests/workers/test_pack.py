@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from itertools import pairwise
 
@@ -83,11 +84,11 @@ def test_rows_hold_packs_that_are_neighbours_in_cost(
 @settings(deadline=None)
 @given(LENGTHS, CONFIGS, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_show(
-    samples: list[tuple[int, int]], config: PackConfig, chance: object
+    samples: list[tuple[int, int]], config: PackConfig, chance: random.Random
 ) -> None:
     table = table_of(samples)
     order = list(range(len(table)))
-    chance.shuffle(order)  # type: ignore[attr-defined]
+    chance.shuffle(order)
     columns = ["sample_id", "copy", "row", "pack", "place", "offset", "lane", "pack_row"]
     one, totals = pack(table, config)
     other, same = pack(table.take(pa.array(order, pa.int64())), config)

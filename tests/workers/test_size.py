@@ -45,8 +45,11 @@ class Planned:
         text = TokenizeConfig(text=TextConfig(family=family))
         self.tokenized = [tokenize(table, BYTES, text) for table in self.surveyed]
         selected = select(self.surveyed, SelectConfig({"s": 1.0}, 0, {}))
-        marks, self.ids = FAMILIES[family], VisionIds.of(BYTES, family)
-        around = {"around_image": marks.image.overhead, "around_video": marks.video.overhead}
+        self.ids = VisionIds.of(BYTES, family)
+        around = {
+            "around_image": self.ids.image.overhead,
+            "around_video": self.ids.video.overhead,
+        }
         config = SizeConfig(policy, capacity, payload, "jpeg", BYTES.encode, **around)
         self.table = size(selected, self.surveyed, self.tokenized, config)
         assert self.table.schema == SIZED

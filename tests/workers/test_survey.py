@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from examples.demo_records import tar_of
 from schemas.errors import BuildError
 from schemas.tables import SURVEYED
-from tests.tiny_source import asked, encoded, film, in_tar, picture, tar_of, write_records
+from tests.tiny_source import asked, encoded, film, in_tar, picture, write_records
 from workers.media_files import Input
 from workers.sources.records import plan_blocks
 from workers.survey import SurveySpec, survey

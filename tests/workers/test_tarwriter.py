@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -57,9 +58,11 @@ def test_it_writes_what_tarfile_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["r:", "r|"])
-def test_tarfile_reads_plain_members_without_times_and_owners(tmp_path: Path, mode: str) -> None:
+def test_tarfile_reads_plain_members_without_times_and_owners(
+    tmp_path: Path, mode: Literal["r:", "r|"]
+) -> None:
     write(tmp_path / "a.tar")
-    with tarfile.open(tmp_path / "a.tar", mode) as tar:  # type: ignore[call-overload]
+    with tarfile.open(tmp_path / "a.tar", mode) as tar:
         found = [(m.name, m.mtime, m.mode, m.uid, m.gid, m.uname, m.pax_headers) for m in tar]
     names = [f"{p.header.key}.{kind}" for p in PACKS for kind in ("json", "safetensors")]
     assert found == [(name, 0, 0o644, 0, 0, "", {}) for name in names]

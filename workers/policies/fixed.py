@@ -25,6 +25,7 @@ class Fixed(BaseModel):
     VERSION: ClassVar[int] = 1
     ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"frames_upbound": "num_frames"})
     VIDEO_ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    positions: ClassVar[str] = "1d"
     frame_prefix: ClassVar[str] = ""
     frame_suffix: ClassVar[str] = ""
 

@@ -29,6 +29,7 @@ class InternVL(BaseModel):
     VERSION: ClassVar[int] = 1
     ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"max_dynamic_patch": "max_num"})
     VIDEO_ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"max_num": "video_max_num"})
+    positions: ClassVar[str] = "1d"
     frame_prefix: ClassVar[str] = "Frame{i}: "
     frame_suffix: ClassVar[str] = "\n"
 

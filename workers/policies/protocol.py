@@ -18,6 +18,8 @@ class Policy(Protocol):
     """Names that the reference gives to a field, and the field."""
     VIDEO_ALIASES: ClassVar[Mapping[str, str]]
     """The same for a request about a video, where `max_pixels` bounds a frame."""
+    positions: ClassVar[str]
+    """The position ids that its models take, as a pack's header names them."""
     frame_prefix: ClassVar[str]
     """Text before the i-th frame of a video, from 1, with `{i}` in it; or empty."""
     frame_suffix: ClassVar[str]

@@ -35,6 +35,7 @@ class Qwen2VL(BaseModel):
     VIDEO_ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"min_pixels": "video_min_pixels", "max_pixels": "video_max_pixels"}
     )
+    positions: ClassVar[str] = "mrope/max_thw"
     frame_prefix: ClassVar[str] = ""
     frame_suffix: ClassVar[str] = ""
 

@@ -73,6 +73,16 @@ def plan_blocks(path: Path, rows_per_block: int) -> list[Block]:
     return blocks
 
 
+def range_sha256(path: Path, start: int, end: int) -> str:
+    """The digest of a block's bytes as they are now, to hold against the plan's."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(start)
+        while piece := file.read(min(end - file.tell(), _PIECE_BYTES)):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def read_lines(path: Path, start: int, end: int, first_line: int) -> Iterator[Line]:
     """The lines of one block. Raises BuildError where the file has become shorter than its plan."""
     number, offset = first_line, start

@@ -6,21 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.sized import Media, images
+from schemas.sized import images
+from tests.workers.policies.videos import video
 from workers.policies.fixed import Fixed
-
-
-def video(frames: int, fps: float) -> Media:
-    return Media(
-        kind=np.array(["video"], dtype=object),
-        width=np.array([640]),
-        height=np.array([360]),
-        frames=np.array([frames]),
-        fps=np.array([fps]),
-        clip_start=np.array([np.nan]),
-        clip_end=np.array([np.nan]),
-        images=np.array([1]),
-    )
 
 
 @settings(deadline=None)

@@ -9,23 +9,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.sized import Media, images
+from tests.workers.policies.videos import video
 from workers.policies.internvl import InternVL
 from workers.policies.tiles import candidate_grids
 
 SIDES = st.integers(1, 20_000)
-
-
-def video(frames: int, fps: float, clip: tuple[float, float] = (np.nan, np.nan)) -> Media:
-    return Media(
-        kind=np.array(["video"], dtype=object),
-        width=np.array([1280]),
-        height=np.array([720]),
-        frames=np.array([frames]),
-        fps=np.array([fps]),
-        clip_start=np.array([clip[0]]),
-        clip_end=np.array([clip[1]]),
-        images=np.array([1]),
-    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.sized import Media, Sized, images
+from tests.workers.policies.videos import video
 from workers.policies.frames import spread
 from workers.policies.qwen2_vl import Qwen2VL
 from workers.policies.smart_resize import Variant
@@ -20,19 +21,6 @@ VARIANTS: list[Variant] = ["qwen_vl_utils", "hf_5.23.0", "hf_4.57.1", "hf_4.45.0
 
 def one(width: int, height: int) -> Media:
     return images(np.array([width]), np.array([height]))
-
-
-def video(frames: int, fps: float, clip: tuple[float, float] = (np.nan, np.nan)) -> Media:
-    return Media(
-        kind=np.array(["video"], dtype=object),
-        width=np.array([1280]),
-        height=np.array([720]),
-        frames=np.array([frames]),
-        fps=np.array([fps]),
-        clip_start=np.array([clip[0]]),
-        clip_end=np.array([clip[1]]),
-        images=np.array([1]),
-    )
 
 
 def only(sized: Sized) -> dict[str, object]:
