@@ -29,7 +29,7 @@ from benchmarks.kit.timing import in_turn, medians, timed
 from benchmarks.source import Wanted, tars_for
 from pipelines.assemble import ShardTask, run_assemble
 from pipelines.build import build, call
-from pipelines.recipe import load_recipe
+from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
 
 Members = Sequence[tuple[str, bytes]]

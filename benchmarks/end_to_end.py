@@ -30,7 +30,7 @@ from benchmarks.kit.timing import FLOWS, PYTHON, Ran, StageTimes, run, timed
 from benchmarks.kit.watch import Watch
 from benchmarks.source import Wanted, tars_for
 from pipelines.build import build
-from pipelines.recipe import load_recipe
+from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
 from schemas.manifest import Manifest, read_manifest
 

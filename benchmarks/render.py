@@ -26,8 +26,8 @@ from benchmarks.kit.report import Target, arguments, report, work_folder
 from benchmarks.kit.timing import in_turn, medians, timed
 from benchmarks.source import Wanted, tars_for
 from pipelines.build import call, plan_again, read_sources
+from pipelines.load_recipe import load_recipe
 from pipelines.plan import Partition
-from pipelines.recipe import load_recipe
 from pipelines.render import addresses, render_partition
 from pipelines.steps import Workshop
 from schemas.columns import one_chunk

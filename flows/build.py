@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import State
 from pipelines import summary
 from pipelines.build import Built, build
 from pipelines.engine import RayEngine
-from pipelines.recipe import load_recipe
+from pipelines.load_recipe import load_recipe
 from pipelines.steps import Progress, Workshop
 from schemas import errors
 from schemas.errors import TransientError

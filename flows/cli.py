@@ -52,7 +52,7 @@ def build(recipe: RecipePath, workers: Workers = None, as_json: Json = False) ->
     from pipelines.build import Built, call
     from pipelines.build import build as build_now
     from pipelines.engine import NoWork, WorkToDoError
-    from pipelines.recipe import load_recipe
+    from pipelines.load_recipe import load_recipe
     from pipelines.steps import Workshop
 
     with _told():
@@ -82,7 +82,7 @@ def plan(recipe: RecipePath, workers: Workers = None, as_json: Json = False) -> 
     from pipelines.build import call
     from pipelines.build import plan as plan_now
     from pipelines.engine import RayEngine
-    from pipelines.recipe import load_recipe
+    from pipelines.load_recipe import load_recipe
     from pipelines.steps import Workshop
 
     with _told():
@@ -114,7 +114,7 @@ def geometry(
     ] = None,
 ) -> None:
     """Size media by a policy: JSON lines in on standard input, one JSON line out for each."""
-    from pipelines.recipe import load_policy
+    from pipelines.load_recipe import load_policy
     from workers.geometry import geometry as size_lines
 
     with _told():

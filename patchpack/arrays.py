@@ -18,6 +18,8 @@ TOKEN_KINDS = ("text", "vision", "newline", "other")
 THUMBNAILS = ("none", "first", "last")
 PAYLOADS = ("source", "pixels", "features")
 ALPHAS = ("none", "dropped", "white")
+RESAMPLES = ("bicubic", "bilinear", "lanczos")
+THUMBNAIL_SOURCES = ("source", "canvas", "model")
 CAMERA_CONVENTIONS = ("opencv", "opengl")
 
 
@@ -37,8 +39,21 @@ class Arrays:
     canvas_wh: Int32  # [m, 2]
     paste_xy: Int32  # [m, 2]
     pad_rgb: UInt8  # [m, 3]
+    view_wh: Int32  # [m, 2]
+    resample: UInt8  # [m] RESAMPLES
+    transposed: UInt8  # [m] 0 or 1
     thumbnail: UInt8  # [m] THUMBNAILS
+    thumbnail_of: UInt8  # [m] THUMBNAIL_SOURCES
     thumbnail_wh: Int32  # [m, 2]
+    thumbnail_resized_wh: Int32  # [m, 2]
+    thumbnail_xy: Int32  # [m, 2]
+    runs: Int32  # [m]
+    via_item: Int32  # [v]
+    via_wh: Int32  # [v, 2]
+    part_item: Int32  # [p]
+    parts: Int32  # [p, 3]
+    kept_item: Int32  # [q]
+    kept_patches: Int32  # [q]
     grid_item: Int32  # [g]
     grid_thw: Int32  # [g, 3]
     crops_item: Int32  # [k]
@@ -49,6 +64,10 @@ class Arrays:
     intrinsics: Float64  # [c, 4] fx, fy, cx, cy
     pose: Float64  # [c, 4, 4] camera to world
     camera_convention: UInt8  # [c] CAMERA_CONVENTIONS
+    view_item: Int32  # [w]
+    view_intrinsics: Float64  # [w, 4]
+    xyz_item: Int32  # [x]
+    patch_xyz: Float32  # [x, 3]
     box_item: Int32  # [b]
     boxes_xyxy: Float32  # [b, 4]
 
@@ -73,8 +92,21 @@ ARRAYS: dict[str, Spec] = {
     "canvas_wh": Spec("I32", "item", (2,)),
     "paste_xy": Spec("I32", "item", (2,)),
     "pad_rgb": Spec("U8", "item", (3,)),
+    "view_wh": Spec("I32", "item", (2,)),
+    "resample": Spec("U8", "item", most=2),
+    "transposed": Spec("U8", "item", most=1),
     "thumbnail": Spec("U8", "item", most=2),
+    "thumbnail_of": Spec("U8", "item", most=2),
     "thumbnail_wh": Spec("I32", "item", (2,)),
+    "thumbnail_resized_wh": Spec("I32", "item", (2,)),
+    "thumbnail_xy": Spec("I32", "item", (2,)),
+    "runs": Spec("I32", "item"),
+    "via_item": Spec("I32", "via_item"),
+    "via_wh": Spec("I32", "via_item", (2,)),
+    "part_item": Spec("I32", "part_item"),
+    "parts": Spec("I32", "part_item", (3,)),
+    "kept_item": Spec("I32", "kept_item"),
+    "kept_patches": Spec("I32", "kept_item"),
     "grid_item": Spec("I32", "grid_item"),
     "grid_thw": Spec("I32", "grid_item", (3,)),
     "crops_item": Spec("I32", "crops_item"),
@@ -85,6 +117,10 @@ ARRAYS: dict[str, Spec] = {
     "intrinsics": Spec("F64", "camera_item", (4,)),
     "pose": Spec("F64", "camera_item", (4, 4)),
     "camera_convention": Spec("U8", "camera_item", most=1),
+    "view_item": Spec("I32", "view_item"),
+    "view_intrinsics": Spec("F64", "view_item", (4,)),
+    "xyz_item": Spec("I32", "xyz_item"),
+    "patch_xyz": Spec("F32", "xyz_item", (3,)),
     "box_item": Spec("I32", "box_item"),
     "boxes_xyxy": Spec("F32", "box_item", (4,)),
 }
@@ -128,8 +164,11 @@ def _value_problem(arrays: Arrays) -> tuple[str, str] | None:
         return "orientation", "expected an EXIF code from 1 to 8"
     if not (arrays.grid_thw >= 1).all():
         return "grid_thw", "expected at least 1 everywhere"
-    if not (arrays.frame_indices >= 0).all():
-        return "frame_indices", "below 0"
+    for name in ("frame_indices", "kept_patches", "parts"):
+        if not (getattr(arrays, name) >= 0).all():
+            return name, "below 0"
+    if not (arrays.runs >= 1).all():
+        return "runs", "expected at least 1 everywhere"
     crops = arrays.crops_ltrb
     if not (crops[:, :2] < crops[:, 2:]).all():
         return "crops_ltrb", "an empty crop"

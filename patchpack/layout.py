@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchpack.arrays import ARRAYS, PAYLOADS, Arrays, array_problem, empty_arrays
+from patchpack.arrays import (
+    ARRAYS,
+    PAYLOADS,
+    THUMBNAIL_SOURCES,
+    Arrays,
+    array_problem,
+    empty_arrays,
+)
 from patchpack.container import DTYPES, Array, Buffer, FormatError, Tensor, parse, serialize
 from patchpack.header import FORMAT, Cost, Header, from_json, from_object, to_json
 
@@ -65,7 +72,7 @@ class Pack:
     payloads: Sequence[Payload]
 
     def payloads_of(self, item: int) -> Sequence[Payload]:
-        """The payloads of an item: canvas, then thumbnail if any; of a video, frame by frame."""
+        """The payloads of an item: canvas, then drawn thumbnail; of a video, frame by frame."""
         starts = [*self.header.item_tensor, f"{len(self.payloads):05d}"]
         return self.payloads[int(starts[item][-5:]) : int(starts[item + 1][-5:])]
 
@@ -199,11 +206,12 @@ def _well_formed(payload: Payload, name: str) -> bool:
 
 
 def _count_problem(pack: Pack, counts: npt.NDArray[np.int64]) -> tuple[str, str] | None:
-    """One tensor a picture or frame; pixels have a second one for the thumbnail of each."""
+    """One tensor a picture or frame; pixels have a second one for each thumbnail that is drawn."""
     arrays, items = pack.arrays, pack.header.items
     frames = np.bincount(arrays.frame_item, minlength=items)
     pictures = np.maximum(frames, 1)
-    pixels = pictures * (1 + (arrays.thumbnail > 0))
+    drawn = (arrays.thumbnail > 0) & (arrays.thumbnail_of != THUMBNAIL_SOURCES.index("model"))
+    pixels = pictures * (1 + drawn)
     # a video may be stored as one untouched file; features are as many as the encoder has views
     source = np.where(counts == 1, 1, pictures)
     expected = np.choose(arrays.payload, [source, pixels, counts])

@@ -163,13 +163,10 @@ def _tasks(
     places: list[tuple[int, int, int, int]],
 ) -> Iterator[ShardTask]:
     recipe, store = workshop.recipe, workshop.store
-    policy, render = recipe.policy[0], render_config(recipe)
     style = {
         "recipe": recipe_digest(recipe),
-        "policy": f"{policy.kind}/{policy.variant}",
-        "positions": policy.positions,
-        "payload": render.payload,
-        "alpha": render.alpha,
+        "positions": recipe.positions,
+        "payload": recipe.render.payload,
     }
     tables = PackTables(
         partition.packed.key,

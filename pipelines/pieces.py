@@ -26,7 +26,7 @@ PIECES = pa.schema(
         *(pa.field(name, pa.string(), nullable=False) for name in ("format", "sha256")),
     ]
 )
-"""One row a picture, by `sized_row`, item and part."""
+"""One row a picture, by `sized_row`, item and part; an item's `xyz` come after its pictures."""
 
 
 def pieces_of(workshop: Workshop, partition: Partition, wanted: pa.Table) -> pa.Table:
@@ -36,10 +36,17 @@ def pieces_of(workshop: Workshop, partition: Partition, wanted: pa.Table) -> pa.
     row = wanted.column("sized_row").to_numpy()
     first = np.searchsorted(row, row)
     item = np.arange(len(row)) - first
-    keys = one_chunk(wanted.column("key"))
+    keys, places = one_chunk(wanted.column("key")), one_chunk(wanted.column("xyz_key"))
     direct = pc.equal(keys, "").to_numpy(zero_copy_only=False)
-    made = _rendered(workshop, keys.filter(pa.array(~direct)), row[~direct], item[~direct])
-    return pa.concat_tables([made, *_direct(workshop, partition, direct)]).sort_by(
+    lifted = pc.not_equal(places, "").to_numpy(zero_copy_only=False)
+    made = _rendered(
+        workshop,
+        pa.concat_arrays([keys.filter(pa.array(~direct)), places.filter(pa.array(lifted))]),
+        np.concatenate([row[~direct], row[lifted]]),
+        np.concatenate([item[~direct], item[lifted]]),
+    )
+    # stable: what stands before among the parts of an item stays before
+    return pa.concat_tables([*_direct(workshop, partition, direct), made]).sort_by(
         [("sized_row", "ascending"), ("item", "ascending")]
     )
 

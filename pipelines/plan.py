@@ -20,6 +20,7 @@ from schemas.digest import spec_digest
 from workers import pack as packing
 from workers import select as selection
 from workers import size as sizing
+from workers.match import Match, Rule
 from workers.text_tokenizers import load_tokenizer
 from workers.vision_ids import VisionIds
 
@@ -122,7 +123,7 @@ def _size_config(recipe: Recipe, *, has_media: bool) -> sizing.SizeConfig:
     family = recipe.text.family
     ids = VisionIds.of(tokenizer, family) if has_media else VisionIds.without_media()
     return sizing.SizeConfig(
-        policy=recipe.policy[0],
+        rules=[Rule(one.policy, one.match) for one in recipe.policy],
         capacity=recipe.pack.max_tokens,
         payload=recipe.render.payload,
         codec=recipe.render.codec,
@@ -162,7 +163,12 @@ def _pack(workshop: Workshop, sized: Receipt) -> Receipt:
 def policy_spec(recipe: Recipe) -> list[object]:
     """What of the policies shapes an output."""
     return [
-        {**policy.model_dump(mode="json"), "VERSION": policy.VERSION} for policy in recipe.policy
+        {
+            **rule.policy.model_dump(mode="json"),
+            "VERSION": rule.policy.VERSION,
+            **({"match": rule.match.model_dump(mode="json")} if rule.match != Match() else {}),
+        }
+        for rule in recipe.policy
     ]
 
 

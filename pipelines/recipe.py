@@ -1,41 +1,38 @@
-"""A recipe: one TOML file, one frozen model, and the list of policies that it may name.
+"""A recipe: one TOML file, one frozen model.
 
 Everything that shapes the output is in the recipe; where things lie (source paths, output path)
-is in it too, but never in a digest. An unknown key or policy is an error of one line that names
-the key and what is allowed.
+is in it too, but never in a digest. `load_recipe` reads one.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from schemas.errors import RecipeError
-from workers.policies.fixed import Fixed
-from workers.policies.internvl import InternVL
-from workers.policies.protocol import Policy
-from workers.policies.qwen2_vl import Qwen2VL
+from pipelines.policies import PolicyConfig
+from workers.match import Match
 from workers.text_config import TextConfig
-
-PolicyConfig = Annotated[Fixed | InternVL | Qwen2VL, Field(discriminator="kind")]
-"""Every policy that a recipe may name: a new one is a file in `workers/policies/` and a name here.
-"""
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PolicyRule(_Section):
+    """One `[[policy]]`: a policy's settings, and beside them `match`, which media it is for."""
+
+    policy: PolicyConfig
+    match: Match = Match()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beside_the_settings(cls, fields: object) -> object:
+        if not isinstance(fields, dict):
+            return fields
+        settings = {key: value for key, value in fields.items() if key != "match"}
+        return {"policy": settings, **({"match": fields["match"]} if "match" in fields else {})}
 
 
 class Source(_Section):
@@ -66,6 +63,8 @@ class Render(_Section):
     always pixels).
     """
     codec: Literal["jpeg", "webp", "png"] = "jpeg"
+    resampler: Literal["pillow", "opencv"] = "pillow"
+    """`pillow` gives the pixels of the reference code; `opencv` is faster and gives others."""
 
 
 class Pack(_Section):
@@ -102,7 +101,7 @@ class Recipe(_Section):
     sources: tuple[Source, ...] = Field(min_length=1)
     text: TextConfig = TextConfig()
     select: Select = Select()
-    policy: tuple[PolicyConfig, ...] = Field(min_length=1, max_length=1)
+    policy: tuple[PolicyRule, ...] = Field(min_length=1, max_length=64)
     render: Render = Render()
     pack: Pack = Pack()
     output: Output
@@ -114,107 +113,19 @@ class Recipe(_Section):
             raise ValueError(f"source names must differ, got {names}")
         return self
 
+    @model_validator(mode="after")
+    def _policies_agree(self) -> Recipe:
+        names = {source.name for source in self.sources}
+        for number, rule in enumerate(self.policy):
+            unknown = [name for name in rule.match.source if name not in names]
+            if unknown:
+                raise ValueError(f"policy.{number}.match.source: no source is named {unknown[0]!r}")
+        schemes = sorted({rule.policy.positions for rule in self.policy})
+        if len(schemes) > 1:
+            raise ValueError(f"policy: one model takes one kind of position ids, not {schemes}")
+        return self
 
-def load_recipe(path: Path) -> Recipe:
-    """The recipe in a TOML file; relative paths in it are relative to the working directory.
-
-    Raises RecipeError, one line naming the file, the key and the allowed values.
-    """
-    try:
-        raw = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not TOML: {error}") from error
-    try:
-        recipe = Recipe.model_validate(raw)
-    except ValidationError as error:
-        raise RecipeError(f"{path}: {_explain_all(error)}") from None
-    return _absolute(recipe, Path.cwd())
-
-
-def load_policy(kind: str, settings: Sequence[str]) -> Policy:
-    """A policy by its kind and `key=value` settings, values as in TOML. Raises RecipeError."""
-    raw: dict[str, object] = {"kind": kind}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise RecipeError(f"--set {setting}: expected key=value")
-        try:
-            raw[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            raw[key] = value
-    try:
-        return TypeAdapter[Policy](PolicyConfig).validate_python(raw)
-    except ValidationError as error:
-        raise RecipeError(_explain_all(error, "policy", 0)) from None
-
-
-def _explain_all(error: ValidationError, *section: str | int) -> str:
-    """The faults of a recipe, or of this section of one, in one line."""
-    faults = [{**fault, "loc": (*section, *fault["loc"])} for fault in error.errors()]
-    # a fault inside the only entry of a list makes pydantic say that the list is too short
-    inner = [fault for fault in faults if fault["type"] != "too_short"]
-    return "; ".join(_explain(fault) for fault in (inner or faults)[:5])
-
-
-def _explain(fault: object) -> str:
-    """One pydantic fault as `key: what is wrong (allowed: …)`."""
-    assert isinstance(fault, dict)
-    if not fault["loc"]:  # of the whole recipe
-        return str(fault["msg"]).removeprefix("Value error, ")
-    tagged = fault["loc"][0] == "policy" and len(fault["loc"]) > 2
-    keys = fault["loc"][:2] + fault["loc"][3:] if tagged else fault["loc"]  # without the kind
-    place = ".".join(map(str, keys))
-    if fault["type"] == "extra_forbidden":
-        return f"{place}: unknown key (allowed: {', '.join(_allowed(fault['loc']))})"
-    if fault["type"] == "union_tag_invalid":
-        context = fault["ctx"]
-        return (
-            f"{place}.kind: unknown policy {context['tag']!r} (allowed: {context['expected_tags']})"
-        )
-    if fault["type"] == "union_tag_not_found":
-        return f"{place}.kind: missing; names the policy"
-    return f"{place}: {fault['msg'].removeprefix('Value error, ')} (got {fault['input']!r})"[:500]
-
-
-def _allowed(place: tuple[int | str, ...]) -> list[str]:
-    """The keys that the section around an unknown key may have."""
-    members: tuple[type[BaseModel], ...] = get_args(get_args(PolicyConfig)[0])
-    policies = {model.model_fields["kind"].default: model for model in members}
-    sections: dict[str, type[BaseModel]] = {
-        "sources": Source,
-        "text": TextConfig,
-        "select": Select,
-        "render": Render,
-        "pack": Pack,
-        "output": Output,
-    }
-    if len(place) == 1:
-        model: type[BaseModel] = Recipe
-    elif place[0] == "policy":
-        model = policies[str(place[2])]
-    else:
-        model = sections[str(place[0])]
-    return list(model.model_fields)
-
-
-def _absolute(recipe: Recipe, folder: Path) -> Recipe:
-    sources = tuple(
-        source.model_copy(
-            update={
-                "path": folder / source.path,
-                "root": folder / source.root if source.root else (folder / source.path).parent,
-            }
-        )
-        for source in recipe.sources
-    )
-    tokenizer = folder / recipe.text.tokenizer
-    if recipe.text.tokenizer != "bytes" and tokenizer.is_dir():  # else a hub id
-        text = recipe.text.model_copy(update={"tokenizer": str(tokenizer)})
-        recipe = recipe.model_copy(update={"text": text})
-    output = folder / recipe.output.path
-    cache = folder / recipe.output.cache if recipe.output.cache else output / ".cache"
-    return recipe.model_copy(
-        update={"sources": sources, "output": Output(path=output, cache=cache)}
-    )
+    @property
+    def positions(self) -> str:
+        """The position ids that the policies' models take."""
+        return self.policy[0].policy.positions

@@ -1,5 +1,5 @@
 """render: pictures of the kept samples, resized and encoded on Ray, each once whatever plan asks
-for it.
+for it; and where depth is given, the places of their patches.
 
 Payloads are addressed by content, so a new plan only makes what no earlier one made; the
 containers of a block hold its missing payloads in source order.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pipelines.plan import Faults, Partition
 from pipelines.recipe import Recipe
 from pipelines.steps import Workshop
 from pipelines.store import Receipt, Store, read_table
+from schemas.columns import one_chunk
 from schemas.digest import spec_digest
 from workers.gather import by_block
 from workers.payloads import ADDRESSES, PAYLOADS, RenderConfig, RenderJob, address, render_block
@@ -40,7 +42,8 @@ class RenderTask:
 
 def render_config(recipe: Recipe) -> RenderConfig:
     """The part of the recipe that shapes payloads."""
-    return RenderConfig(recipe.render.payload, recipe.render.codec, recipe.policy[0].alpha)
+    render = recipe.render
+    return RenderConfig(render.payload, render.codec, render.resampler)
 
 
 def addresses(workshop: Workshop, partition: Partition) -> pa.Table:
@@ -70,7 +73,8 @@ def _address(store: Store, partition: Partition, config: RenderConfig) -> pa.Tab
         columns = {
             "sized_row": pa.array(np.repeat(rows, counts), pa.int32()),
             "block": pa.array([number] * sum(counts), pa.int32()),
-            "key": pa.array([name for names in keys for name in names], pa.string()),
+            "key": pa.array([one.key for names in keys for one in names], pa.string()),
+            "xyz_key": pa.array([one.xyz_key for names in keys for one in names], pa.string()),
         }
         parts.append(pa.table(columns).cast(ADDRESSES))
     return pa.concat_tables(parts)
@@ -110,13 +114,12 @@ def rendered_index(store: Store) -> tuple[pa.Table, list[Path]]:
 
 
 def known_faults(index: pa.Table, wanted: pa.Table) -> Faults:
-    """Media that this plan asks for and that are known not to decode: reason and
+    """Media and depth maps that this plan asks for and that are known not to decode: reason and
     message by sha256.
     """
+    asked = pa.concat_arrays([one_chunk(wanted["key"]), one_chunk(wanted["xyz_key"])])
     faulty = index.filter(
-        pc.and_(
-            index.column("drop").is_valid(), pc.is_in(index["key"], wanted["key"].combine_chunks())
-        )
+        pc.and_(index.column("drop").is_valid(), pc.is_in(index["key"], value_set=asked))
     )
     columns = (faulty.column(name).to_pylist() for name in ("key", "sha256", "drop", "message"))
     # by key, so that of two faults of a medium the same one counts in whatever container it lies
@@ -138,15 +141,12 @@ def _tasks(
     known = set(index.column("key").to_pylist())
     roots = {source.name: source.root for source in workshop.recipe.sources}
     config = render_config(workshop.recipe)
-    keys = wanted.column("key").to_pylist()
+    keys = list(zip(*(wanted.column(name).to_pylist() for name in ("key", "xyz_key")), strict=True))
     first = 0
     places: Mapping[int, np.ndarray] = by_block(wanted.column("block").to_numpy())
     for number, block in enumerate(partition.blocks):
-        missing = list(
-            dict.fromkeys(
-                k for k in map(keys.__getitem__, places.get(number, ())) if k and k not in known
-            )
-        )
+        asked = chain.from_iterable(keys[place] for place in places.get(number, ()))
+        missing = list(dict.fromkeys(key for key in asked if key and key not in known))
         known.update(missing)
         root = roots[block.source]
         assert root is not None  # set when the recipe is loaded

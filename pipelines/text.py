@@ -56,6 +56,8 @@ def text_spec(config: TextConfig) -> dict[str, object]:
     lies.
     """
     spec: dict[str, object] = config.model_dump(mode="json", exclude={"tokenizer"})
+    if config.media == "in_place":
+        del spec["media"]  # as before there was a choice: older caches stay valid
     spec["tokenizer"] = tokenizer_digest(config)
     if config.tokenizer != "bytes":
         names = ("jinja2", "tokenizers", "transformers")
@@ -65,7 +67,10 @@ def text_spec(config: TextConfig) -> dict[str, object]:
 
 def _task(recipe: Recipe, shape: dict[str, object], block: Block, store: Store) -> TokenizeTask:
     suffixes = {source.name: source.prompt_suffix for source in recipe.sources}
-    config = TokenizeConfig(text=recipe.text, prompt_suffix={block.source: suffixes[block.source]})
+    draws = {"seed": recipe.seed} if recipe.text.media == "mixed" else {}
+    config = TokenizeConfig(
+        text=recipe.text, prompt_suffix={block.source: suffixes[block.source]}, **draws
+    )
     key = spec_digest(
         {
             "stage": "tokenize",
@@ -73,6 +78,7 @@ def _task(recipe: Recipe, shape: dict[str, object], block: Block, store: Store) 
             "text": shape,
             "prompt_suffix": suffixes[block.source],
             "surveyed": block.surveyed.digest,
+            **draws,
         }
     )
     return TokenizeTask(block.surveyed.key, config, key, store.root)

@@ -31,10 +31,12 @@ class Reason(StrEnum):
     BAD_CAMERA = "bad_camera"
     BAD_BOX = "bad_box"
     # the policy
+    NO_POLICY = "no_policy"
     BAD_SIZE = "bad_size"
     BAD_FRAME_RATE = "bad_frame_rate"
     RATIO_TOO_EXTREME = "ratio_too_extreme"
     TOO_SMALL = "too_small"
+    NOT_PATCH_MULTIPLE = "not_patch_multiple"
     EMPTY_TARGET = "empty_target"
     OVER_BUDGET = "over_budget"
     TOO_FEW_FRAMES = "too_few_frames"

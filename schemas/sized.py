@@ -1,14 +1,14 @@
 """Media in, `Sized` out: the contract between the survey, the resolution policies and the renderer.
 
-Both are columns over n media, so that one image is a column of one. Lists of varying length are
-`Ragged`: the values of all rows one after another, and the row offsets.
+Both are columns over n media, so that one image is a column of one; lists of varying length are
+`Ragged`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,113 +16,154 @@ import pyarrow as pa
 
 from patchpack.arrays import THUMBNAILS
 from schemas.columns import is_none
+from schemas.media import Media, images
+from schemas.ragged import Bools, Floats, Ints, Ragged
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+__all__ = [
+    "Bools",
+    "Drawn",
+    "Floats",
+    "Ints",
+    "Layout",
+    "Media",
+    "Ragged",
+    "Resample",
+    "Sized",
+    "Texts",
+    "ThumbnailOf",
+    "images",
+]
+
+Resample = Literal["bicubic", "bilinear", "lanczos"]
+ThumbnailOf = Literal["source", "canvas", "model"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Media:
-    """n media as a policy sees them; every array has length n.
+class Drawn:
+    """How the pictures of n media are drawn; `workers/policies/drawing.py` fills the usual ones.
 
-    `kind` is image, video or view (a posed picture of a 3D scene, which a policy treats as an image
-    unless it says more); `width` and `height` are pixels after the EXIF orientation; `frames` is 1
-    and `fps` 0.0 for a picture; `clip_start` and `clip_end` are seconds, NaN where the record names
-    no bound; `images` is the number of images and views in the same sample.
+    1. Resize by `via_wh` in order, then to `resized_wh`, all with the filter `resample`.
+    2. Paste at `paste_xy` on a canvas `canvas_wh` of the colour `pad_rgb`.
+    3. Resize the canvas to `view_wh`; cut `crops_ltrb` out of it, or show it whole.
+    4. The thumbnail is `thumbnail_of` (the source, the canvas of 3, or made by the model itself
+       from that canvas) resized to `thumbnail_resized_wh` and pasted at `thumbnail_xy` on
+       `thumbnail_wh`; all (0, 0) where there is none.
+
+    via_wh          Ragged [k, 2]  nearly always empty
+    transposed      bool [n]  1. is done with the picture mirrored along its diagonal, and mirrored
+                    back; all numbers here are those of the upright picture
+    crops_ltrb      Ragged [k, 4]  boxes in the order in which the model sees them
+    thumbnail       int [n]  index into THUMBNAILS: none, first, last
     """
 
-    kind: npt.NDArray[np.object_]
-    width: Ints
-    height: Ints
-    frames: Ints
-    fps: Floats
-    clip_start: Floats
-    clip_end: Floats
-    images: Ints
-
-    def __len__(self) -> int:
-        return len(self.width)
-
-    def take(self, rows: Ints) -> Media:
-        """The media at these positions, in this order."""
-        return Media(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Media]) -> Self:
-        """The media of all parts, one part after another."""
-        names = [one.name for one in fields(cls)]
-        return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
-
-
-def images(width: Ints, height: Ints) -> Media:
-    """Media that are single images of these sizes in pixels."""
-    n = len(width)
-    return Media(
-        kind=np.full(n, "image", dtype=object),
-        width=np.asarray(width, np.int64),
-        height=np.asarray(height, np.int64),
-        frames=np.ones(n, np.int64),
-        fps=np.zeros(n),
-        clip_start=np.full(n, np.nan),
-        clip_end=np.full(n, np.nan),
-        images=np.ones(n, np.int64),
-    )
+    via_wh: Ragged
+    transposed: Bools
+    resized_wh: Ints
+    canvas_wh: Ints
+    paste_xy: Ints
+    pad_rgb: Ints
+    view_wh: Ints
+    crops_ltrb: Ragged
+    thumbnail: Ints
+    thumbnail_wh: Ints
+    thumbnail_resized_wh: Ints
+    thumbnail_xy: Ints
+    resample: Resample
+    thumbnail_of: ThumbnailOf
 
 
 @dataclass(frozen=True)
-class Ragged:
-    """Lists of varying length: row i is `values[offsets[i]:offsets[i + 1]]`, [k] or [k, d]."""
+class Texts:
+    """What a policy writes around the runs of n media, to be tokenized as ordinary text.
 
-    values: Ints
-    offsets: Ints
+    Medium i has the texts `sets[which[i]]`: one before each run and one after the last; none at
+    all where `which` is -1.
+    """
 
-    def __getitem__(self, row: int) -> Ints:
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
+    which: Ints
+    sets: Sequence[tuple[str, ...]]
 
     @classmethod
-    def from_counts(cls, values: Ints, counts: Ints) -> Self:
-        """Rows of these lengths cut from `values` one after another."""
-        return cls(values, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+    def none(cls, rows: int) -> Self:
+        """No text around any medium."""
+        return cls(np.full(rows, -1, np.int64), ())
 
-    @classmethod
-    def empty(cls, rows: int, width: int | None = None) -> Self:
-        """`rows` empty lists; of tuples of `width` numbers if given."""
-        shape = (0,) if width is None else (0, width)
-        return cls(np.zeros(shape, np.int64), np.zeros(rows + 1, np.int64))
+    def of(self, row: int) -> tuple[str, ...]:
+        """The texts of one medium."""
+        return () if self.which[row] < 0 else self.sets[self.which[row]]
 
-    def take(self, rows: Ints) -> Ragged:
-        """The lists at these positions, in this order."""
-        counts = np.diff(self.offsets)[rows]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        index = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts)
-        return Ragged(self.values.take(index, axis=0), offsets)
+
+NEWLINE, OTHER = 2, 3
+"""Values of `parts[:, 2]` and of a pack's `token_kind`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The places that n media take in the sequence: `runs` times the same `parts`.
+
+    runs            int [n]  runs of embeddings, each between its own start and end token (1, but
+                    more where the family writes text or marks between frames or tiles); 0 for a
+                    refused medium
+    parts           Ragged [k, 3]  rows, columns, after: `rows` rows of `columns` feature tokens,
+                    each row followed by one embedding of kind `after` (NEWLINE, OTHER), or by none
+                    (0). 48 rows of 36 features and a newline: (48, 36, 2); a learned begin token:
+                    (1, 0, 3)
+    texts           Texts around the runs
+    """
+
+    runs: Ints
+    parts: Ragged
+    texts: Texts
+
+    @property
+    def vision_tokens(self) -> Ints:
+        """[n] feature tokens."""
+        rows, columns, _ = self.parts.values.T
+        return self.runs * self.parts.sums(rows * columns)
+
+    @property
+    def embeddings(self) -> Ints:
+        """[n] feature tokens and the newline and other embeddings among them."""
+        rows, columns, after = self.parts.values.T
+        return self.runs * self.parts.sums(rows * (columns + (after > 0)))
 
 
 _PAIR = pa.list_(pa.int32(), 2)
 _BOX = pa.list_(pa.int32(), 4)
-_GRID = pa.list_(pa.int32(), 3)
+_TRIPLE = pa.list_(pa.int32(), 3)
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
 
 SIZED_ITEM = pa.schema(
     [
-        pa.field("resized_wh", _PAIR, nullable=False),
-        pa.field("canvas_wh", _PAIR, nullable=False),
-        pa.field("paste_xy", _PAIR, nullable=False),
-        pa.field("pad_rgb", pa.list_(pa.int32(), 3), nullable=False),
-        pa.field("crops_ltrb", pa.list_(_BOX), nullable=False),
-        pa.field("thumbnail", pa.string(), nullable=False),
-        pa.field("thumbnail_wh", _PAIR, nullable=False),
-        pa.field("frame_indices", pa.list_(pa.int32()), nullable=False),
-        pa.field("seconds_per_grid", pa.float64(), nullable=False),
-        pa.field("grid_thw", pa.list_(_GRID), nullable=False),
-        pa.field("merge", pa.int32(), nullable=False),
-        pa.field("runs", pa.int32(), nullable=False),
-        pa.field("vision_tokens", pa.int64(), nullable=False),
-        pa.field("llm_tokens", pa.int64(), nullable=False),
-        pa.field("vit_patches", pa.int64(), nullable=False),
-        pa.field("variant", pa.string(), nullable=False),
+        _required("via_wh", pa.list_(_PAIR)),
+        _required("transposed", pa.bool_()),
+        _required("resized_wh", _PAIR),
+        _required("canvas_wh", _PAIR),
+        _required("paste_xy", _PAIR),
+        _required("pad_rgb", _TRIPLE),
+        _required("view_wh", _PAIR),
+        _required("resample", pa.string()),
+        _required("crops_ltrb", pa.list_(_BOX)),
+        _required("thumbnail", pa.string()),
+        _required("thumbnail_of", pa.string()),
+        _required("thumbnail_wh", _PAIR),
+        _required("thumbnail_resized_wh", _PAIR),
+        _required("thumbnail_xy", _PAIR),
+        _required("frame_indices", pa.list_(pa.int32())),
+        _required("seconds_per_grid", pa.float64()),
+        _required("grid_thw", pa.list_(_TRIPLE)),
+        _required("merge", pa.int32()),
+        _required("runs", pa.int32()),
+        _required("parts", pa.list_(_TRIPLE)),
+        _required("kept_patches", pa.list_(pa.int32())),
+        _required("vision_tokens", pa.int64()),
+        _required("llm_tokens", pa.int64()),
+        _required("vit_patches", pa.int64()),
+        _required("variant", pa.string()),
         pa.field("drop", pa.string()),
         pa.field("message", pa.string()),
     ]
@@ -134,76 +175,66 @@ SIZED_ITEM = pa.schema(
 class Sized:
     """What a policy decides for n media; the columns of `SIZED_ITEM`.
 
-    resized_wh      int [n, 2]  resize target in pixels
-    canvas_wh       int [n, 2]  the canvas that it is pasted on; equals `resized_wh` without padding
-    paste_xy        int [n, 2]  where on the canvas
-    pad_rgb         int [n, 3]  colour of the canvas
-    crops_ltrb      Ragged [k, 4]  crop boxes on the canvas; empty where the canvas is one view
-    thumbnail       int [n]  index into THUMBNAILS
-    thumbnail_wh    int [n, 2]  a direct resize of the original; (0, 0) if there is none
+    drawn           Drawn  how the pictures are made
+    layout          Layout  where features, newlines and separators stand in the sequence
     frame_indices   Ragged [k]  frames picked from a video, absolute; empty for a picture
     seconds_per_grid  float [n]  seconds a temporal patch; 0.0 for a picture
     grid_thw        Ragged [v, 3]  one [t, h, w] in ViT patches for each view (crop, thumbnail,
                     frame group)
-    merge           side of the block of patches that becomes one LLM token
-    runs            int [n]  runs of feature tokens, each between its own start and end token
-                    (1, but one a frame where the family writes a name before each frame)
-    vision_tokens   int [n]  feature tokens
-    llm_tokens      int [n]  the same with every special, newline and separator token; text that
-                    the policy inserts (frame names, timestamps) is not in it, since it depends on
-                    the tokenizer
+    merge           int [n]  side of the block of patches that becomes one LLM token; 1 where
+                    features are resampled in other ways or not at all
+    llm_tokens      int [n]  embeddings with every start and end token; text that the policy inserts
+                    (frame names, timestamps) is not in it, since it depends on the tokenizer
     vit_patches     int [n]  patches that the encoder computes
+    kept_patches    Ragged [k]  which of them, row-major, where the policy drops the others; empty
+                    where it keeps all or draws anew in each epoch
     variant         the published code that it equals
     drop, message   object [n]  a `Reason` and a sentence with the numbers, or None
     """
 
-    resized_wh: Ints
-    canvas_wh: Ints
-    paste_xy: Ints
-    pad_rgb: Ints
-    crops_ltrb: Ragged
-    thumbnail: Ints
-    thumbnail_wh: Ints
+    drawn: Drawn
+    layout: Layout
     frame_indices: Ragged
     seconds_per_grid: Floats
     grid_thw: Ragged
-    merge: int
-    runs: Ints
-    vision_tokens: Ints
+    merge: Ints
     llm_tokens: Ints
     vit_patches: Ints
+    kept_patches: Ragged
     variant: str
     drop: npt.NDArray[np.object_]
     message: npt.NDArray[np.object_] = field(repr=False)
 
     def __len__(self) -> int:
-        return len(self.vision_tokens)
+        return len(self.llm_tokens)
 
     def to_table(self) -> pa.Table:
         """The n rows as an Arrow table of schema `SIZED_ITEM`."""
-        n = len(self)
-        names = pa.array(THUMBNAILS, pa.string())
-        columns: list[pa.Array] = [
-            _fixed(self.resized_wh),
-            _fixed(self.canvas_wh),
-            _fixed(self.paste_xy),
-            _fixed(self.pad_rgb),
-            _lists(self.crops_ltrb),
-            names.take(pa.array(self.thumbnail)),
-            _fixed(self.thumbnail_wh),
-            _lists(self.frame_indices),
-            pa.array(self.seconds_per_grid, pa.float64()),
-            _lists(self.grid_thw),
-            pa.repeat(pa.scalar(self.merge, pa.int32()), n),
-            pa.array(self.runs, pa.int32()),
-            pa.array(self.vision_tokens, pa.int64()),
-            pa.array(self.llm_tokens, pa.int64()),
-            pa.array(self.vit_patches, pa.int64()),
-            pa.repeat(pa.scalar(self.variant, pa.string()), n),
-            _sparse(self.drop),
-            _sparse(self.message),
-        ]
-        return pa.Table.from_arrays(columns, schema=SIZED_ITEM)
+        columns: dict[str, Any] = {
+            **{one.name: getattr(self, one.name) for one in fields(self)},
+            **{one.name: getattr(self.drawn, one.name) for one in fields(self.drawn)},
+            **{one.name: getattr(self.layout, one.name) for one in fields(self.layout)},
+            "vision_tokens": self.layout.vision_tokens,
+        }
+        columns["thumbnail"] = pa.array(THUMBNAILS, pa.string()).take(
+            pa.array(columns["thumbnail"])
+        )
+        arrays = [_array(columns[one.name], one.type, len(self)) for one in SIZED_ITEM]
+        return pa.Table.from_arrays(arrays, schema=SIZED_ITEM)
+
+
+def _array(values: Any, kind: pa.DataType, rows: int) -> pa.Array:
+    if isinstance(values, pa.Array):
+        return values
+    if isinstance(values, str):
+        return pa.repeat(pa.scalar(values, kind), rows)
+    if isinstance(values, Ragged):
+        return _lists(values)
+    if values.dtype == object:
+        return _sparse(values)
+    if values.ndim == 2:
+        return _fixed(values)
+    return pa.array(values, kind)
 
 
 def _fixed(values: Ints) -> pa.Array:

@@ -72,6 +72,12 @@ ITEM = pa.struct(
         _required("intrinsics", pa.list_(pa.float64())),  # fx, fy, cx, cy in pixels, or empty
         _required("pose", pa.list_(pa.float64())),  # camera to world, 4x4 row-major, or empty
         _required("camera_convention", pa.string()),  # opencv | opengl, "" without a camera
+        _required("depth_path", pa.string()),  # depth map as a 16-bit grey PNG; "" for none
+        _required("depth_member", pa.string()),
+        _required("depth_offset", pa.int64()),  # byte range in the file; 0 and 0 for none
+        _required("depth_size", pa.int64()),
+        _required("depth_sha256", pa.string()),
+        _required("depth_steps_a_metre", pa.float64()),  # 1000 = millimetres; 0.0 for none
     ]
 )
 
@@ -128,12 +134,21 @@ TOKENIZED = pa.schema(
     ]
 )
 
+PLANNED_ITEM = pa.struct(
+    [
+        *(field for field in SIZED_ITEM if field.name not in ("drop", "message")),
+        _required("alpha", pa.string()),  # drop | white: what becomes of transparency
+        # kind/variant of the policy, and the settings that gave way so that the sample fits:
+        # qwen2_vl/qwen_vl_utils?max_pixels=752640
+        _required("policy", pa.string()),
+    ]
+)
 SIZED = pa.schema(
     [
         _required("sample_id", pa.string()),
         *_PLACE,
         _required("copies", pa.int32()),
-        _required("items", pa.list_(pa.struct(list(SIZED_ITEM)))),
+        _required("items", pa.list_(PLANNED_ITEM)),
         _required(
             "run_text", pa.list_(pa.list_(pa.int32()))
         ),  # for each item runs + 1 texts around its runs

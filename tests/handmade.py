@@ -85,7 +85,7 @@ def media_pack(number: int, payloads: Sequence[Payload] | None = None) -> Pack:
 
 def _media_arrays(base: Arrays) -> Arrays:
     kind = base.token_kind.copy()
-    kind[2:8] = 1
+    kind[2:8] = (1, 1, 2, 1, 1, 2)
     kind[13:17] = 1
     return replace(
         base,
@@ -96,8 +96,21 @@ def _media_arrays(base: Arrays) -> Arrays:
         canvas_wh=np.array([[56, 84], [56, 56]], np.int32),
         paste_xy=np.zeros((2, 2), np.int32),
         pad_rgb=np.zeros((2, 3), np.uint8),
+        view_wh=np.array([[56, 84], [56, 56]], np.int32),
+        resample=np.array([0, 1], np.uint8),
+        transposed=np.array([0, 1], np.uint8),
         thumbnail=np.array([2, 0], np.uint8),
+        thumbnail_of=np.array([1, 0], np.uint8),
         thumbnail_wh=np.array([[28, 28], [0, 0]], np.int32),
+        thumbnail_resized_wh=np.array([[28, 20], [0, 0]], np.int32),
+        thumbnail_xy=np.array([[0, 4], [0, 0]], np.int32),
+        runs=np.array([1, 2], np.int32),
+        via_wh=np.array([[64, 96]], np.int32),
+        via_item=np.array([0], np.int32),
+        parts=np.array([[2, 2, 2], [1, 2, 0]], np.int32),
+        part_item=np.array([0, 1], np.int32),
+        kept_patches=np.array([0, 3, 5], np.int32),
+        kept_item=np.array([1, 1, 1], np.int32),
         grid_thw=np.array([[1, 2, 2], [1, 2, 2], [2, 4, 4]], np.int32),
         grid_item=np.array([0, 0, 1], np.int32),
         crops_ltrb=np.array([[0, 0, 28, 28], [28, 0, 56, 28]], np.int32),
@@ -108,6 +121,10 @@ def _media_arrays(base: Arrays) -> Arrays:
         pose=np.eye(4)[None],
         camera_convention=np.array([1], np.uint8),
         camera_item=np.array([0], np.int32),
+        view_intrinsics=np.array([[35.0, 36.0, 28.0, 42.0]]),
+        view_item=np.array([0], np.int32),
+        patch_xyz=np.array([[0.5, 1.0, np.nan]], np.float32),
+        xyz_item=np.array([0], np.int32),
         boxes_xyxy=np.array([[1.5, 2, 30, 40], [0, 0, 800, 1300]], np.float32),
         box_item=np.array([0, 0], np.int32),
     )

@@ -12,18 +12,26 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from patchpack.arrays import ALPHAS, CAMERA_CONVENTIONS, PAYLOADS, THUMBNAILS, Arrays
+from patchpack.arrays import (
+    ALPHAS,
+    PAYLOADS,
+    RESAMPLES,
+    THUMBNAIL_SOURCES,
+    THUMBNAILS,
+    Arrays,
+)
 from patchpack.layout import Cost, Header, Pack, image
 from schemas.errors import BuildError
+from workers.cameras import XYZ, camera_arrays
 from workers.expand import Expanded, VisionBlock, VisionIds, expand
 from workers.gather import Item, Sample
 
-VERSION = 1
+VERSION = 2
 """Raised when the bytes of a pack change for the same samples and payloads."""
 
 
-class Picture(NamedTuple):
-    """One encoded picture of an item."""
+class Part(NamedTuple):
+    """One part of an item's payload: an encoded picture, or the places of its patches (`xyz`)."""
 
     data: bytes | memoryview
     format: str
@@ -34,10 +42,8 @@ class PackStyle:
     """What all packs of a build share."""
 
     recipe: str  # digest of what shapes packs
-    policy: str  # kind/variant
     positions: str
     payload: str  # source | pixels
-    alpha: str  # drop | white
     ids: VisionIds
 
 
@@ -51,9 +57,9 @@ class Place:
 
 
 def assemble(
-    place: Place, samples: Sequence[Sample], pictures: Sequence[Sequence[Picture]], style: PackStyle
+    place: Place, samples: Sequence[Sample], parts: Sequence[Sequence[Part]], style: PackStyle
 ) -> Pack:
-    """The pack of these samples in this order; `pictures` has one list an item, items in sample
+    """The pack of these samples in this order; `parts` has one list an item, items in sample
     order.
 
     Raises BuildError where a sample does not have the length that was planned.
@@ -67,6 +73,8 @@ def assemble(
         for number, one in enumerate(expanded)
         for start, length in _spans(one, len(samples[number].items))
     ]
+    pictures = [[part for part in one if part.format != XYZ] for one in parts]
+    xyz = [[part.data for part in one if part.format == XYZ] for one in parts]
     first_tensor = list(accumulate(map(len, pictures), initial=0))
     header = Header(
         key=place.key,
@@ -89,21 +97,19 @@ def assemble(
         item_format=[shown[0].format for shown in pictures],
         item_source_wh=[[item.source.width, item.source.height] for item in items],
         item_resized_wh=[list(item.geometry.resized_wh) for item in items],
-        policy=[style.policy] * len(items),
+        policy=[item.geometry.policy for item in items],
         merge=[item.geometry.merge for item in items],
         seconds_per_grid=[float(item.geometry.seconds_per_grid) for item in items],
         positions=style.positions,
         recipe=style.recipe,
     )
     payloads = [image(picture.data) for shown in pictures for picture in shown]
-    return Pack(header, _arrays(expanded, items, style), payloads)
+    return Pack(header, _arrays(expanded, items, xyz, style), payloads)
 
 
 def _expand(sample: Sample, ids: VisionIds) -> Expanded:
     blocks = [
-        VisionBlock(
-            item.source.kind, item.geometry.vision_tokens, item.geometry.runs, item.run_text
-        )
+        VisionBlock(item.source.kind, item.geometry.parts, item.geometry.runs, item.run_text)
         for item in sample.items
     ]
     expanded = expand(sample.text, blocks, ids)
@@ -115,7 +121,7 @@ def _expand(sample: Sample, ids: VisionIds) -> Expanded:
 
 
 def _spans(expanded: Expanded, items: int) -> list[tuple[int, int]]:
-    """For each item its first feature token, and the tokens from there to the last one."""
+    """For each item its first embedding, and the tokens from there to its last one."""
     first = [-1] * items
     end = [-1] * items
     for run in expanded.runs:
@@ -134,10 +140,13 @@ def _cost(samples: Sequence[Sample]) -> Cost:
     )
 
 
-def _arrays(expanded: Sequence[Expanded], items: Sequence[Item], style: PackStyle) -> Arrays:
+def _arrays(
+    expanded: Sequence[Expanded],
+    items: Sequence[Item],
+    xyz: Sequence[Sequence[bytes | memoryview]],
+    style: PackStyle,
+) -> Arrays:
     shapes = [item.geometry for item in items]
-    cameras = [n for n, item in enumerate(items) if item.source.intrinsics or item.source.pose]
-    seen = [items[number].source for number in cameras]
     boxes = [
         (number, box["xyxy"]) for number, item in enumerate(items) for box in item.source.boxes
     ]
@@ -147,22 +156,32 @@ def _arrays(expanded: Sequence[Expanded], items: Sequence[Item], style: PackStyl
         loss=np.concatenate([one.loss for one in expanded]),
         payload=_codes([_payload_code(item, style) for item in items]),
         orientation=_codes([item.source.orientation for item in items]),
-        alpha=_codes([_alpha_code(item, style) for item in items]),
+        alpha=_codes([_alpha_code(item) for item in items]),
         canvas_wh=_table([shape.canvas_wh for shape in shapes], 2),
         paste_xy=_table([shape.paste_xy for shape in shapes], 2),
         pad_rgb=_table([shape.pad_rgb for shape in shapes], 3).astype(np.uint8),
+        view_wh=_table([shape.view_wh for shape in shapes], 2),
+        resample=_codes([RESAMPLES.index(shape.resample) for shape in shapes]),
+        transposed=_codes([shape.transposed for shape in shapes]),
         thumbnail=_codes([THUMBNAILS.index(shape.thumbnail) for shape in shapes]),
+        thumbnail_of=_codes([THUMBNAIL_SOURCES.index(shape.thumbnail_of) for shape in shapes]),
         thumbnail_wh=_table([shape.thumbnail_wh for shape in shapes], 2),
+        thumbnail_resized_wh=_table([shape.thumbnail_resized_wh for shape in shapes], 2),
+        thumbnail_xy=_table([shape.thumbnail_xy for shape in shapes], 2),
+        runs=np.array([shape.runs for shape in shapes], np.int32),
+        via_wh=_table([size for shape in shapes for size in shape.via_wh], 2),
+        via_item=_owners([len(shape.via_wh) for shape in shapes]),
+        parts=_table([part for shape in shapes for part in shape.parts], 3),
+        part_item=_owners([len(shape.parts) for shape in shapes]),
+        kept_patches=np.array([p for shape in shapes for p in shape.kept_patches], np.int32),
+        kept_item=_owners([len(shape.kept_patches) for shape in shapes]),
         grid_thw=_table([grid for shape in shapes for grid in shape.grid_thw], 3),
         grid_item=_owners([len(shape.grid_thw) for shape in shapes]),
         crops_ltrb=_table([box for shape in shapes for box in shape.crops_ltrb], 4),
         crops_item=_owners([len(shape.crops_ltrb) for shape in shapes]),
         frame_indices=np.array([i for shape in shapes for i in shape.frame_indices], np.int32),
         frame_item=_owners([len(shape.frame_indices) for shape in shapes]),
-        intrinsics=_numbers([one.intrinsics for one in seen], 4),
-        pose=_numbers([one.pose for one in seen], 16).reshape(-1, 4, 4),
-        camera_convention=_codes([CAMERA_CONVENTIONS.index(one.camera_convention) for one in seen]),
-        camera_item=np.array(cameras, np.int32),
+        **camera_arrays(items, xyz)._asdict(),
         boxes_xyxy=np.array([xyxy for _, xyxy in boxes], np.float32).reshape(-1, 4),
         box_item=np.array([number for number, _ in boxes], np.int32),
     )
@@ -173,10 +192,10 @@ def _payload_code(item: Item, style: PackStyle) -> int:
     return PAYLOADS.index("source" if untouched else "pixels")
 
 
-def _alpha_code(item: Item, style: PackStyle) -> int:
+def _alpha_code(item: Item) -> int:
     if not item.source.alpha:
         return ALPHAS.index("none")
-    return ALPHAS.index("dropped" if style.alpha == "drop" else "white")
+    return ALPHAS.index("dropped" if item.geometry.alpha == "drop" else "white")
 
 
 def _codes(values: Sequence[int]) -> npt.NDArray[np.uint8]:
@@ -185,11 +204,6 @@ def _codes(values: Sequence[int]) -> npt.NDArray[np.uint8]:
 
 def _table(rows: Sequence[Sequence[int]], width: int) -> npt.NDArray[np.int32]:
     return np.array(rows, np.int32).reshape(-1, width)
-
-
-def _numbers(rows: Sequence[Sequence[float]], width: int) -> npt.NDArray[np.float64]:
-    """One row each; NaN where a camera does not say."""
-    return np.array([row or [np.nan] * width for row in rows], np.float64).reshape(-1, width)
 
 
 def _owners(counts: Sequence[int]) -> npt.NDArray[np.int32]:

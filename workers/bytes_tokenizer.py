@@ -27,6 +27,10 @@ RESERVED = (
     "</img>",
     "<IMG_CONTEXT>",
     "<image>",
+    "<image_placeholder>",
+    "<|image|>",
+    "<ImageHere>",
+    "<|vision_pad|>",
 )
 _RESERVED_IDS = {name: 256 + index for index, name in enumerate(RESERVED)}
 _BREAK_BYTES = BREAK.encode()

@@ -2,8 +2,9 @@
 
 The block of an item is  text[0] (start pad… end) text[1] (start pad… end) … text[runs]  inserted
 before the text token that its slot names. Start, end and inserted text are text (`token_kind` 0)
-that is never learned; pads are features (1). Arrays are allocated once and filled by slices: the
-work is per run, not per token.
+that is never learned; between them every token has the family's pad id, and its kind says what it
+is: a feature (1), a newline embedding (2), another embedding (3). Arrays are allocated once and
+filled by slices: the work is per run, not per token.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from workers.vision_ids import Marks, VisionIds
 
 __all__ = ["Expanded", "Run", "TextRow", "VisionBlock", "VisionIds", "expand", "planned_length"]
 
-TEXT, FEATURE = 0, 1  # values of `token_kind`
+FEATURE = 1  # value of `token_kind`
+
+Kinds = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -40,22 +43,37 @@ class VisionBlock:
     """What the size stage decided for one item."""
 
     kind: str  # image | video | view
-    vision_tokens: int
+    parts: Sequence[Sequence[int]]
+    """Of one run: (rows, columns, after) as in `schemas.sized.Layout`."""
     runs: int = 1
     run_text: Sequence[Sequence[int]] = field(default=())
     """runs + 1 lists of ids around the runs; empty for none at all."""
 
     def __post_init__(self) -> None:
-        if self.runs < 1 or self.vision_tokens < 1 or self.vision_tokens % self.runs:
-            raise ContractError(
-                f"{self.vision_tokens} feature tokens do not split into {self.runs} runs"
-            )
+        if self.runs < 1 or self.embeddings < 1:
+            raise ContractError(f"{self.runs} runs of {self.embeddings} embeddings each")
         if self.run_text and len(self.run_text) != self.runs + 1:
             raise ContractError(f"run_text has {len(self.run_text)} texts for {self.runs} runs")
 
+    @property
+    def embeddings(self) -> int:
+        """Tokens of one run between its start and its end."""
+        return sum(rows * (columns + (after > 0)) for rows, columns, after in self.parts)
+
+    def run_kinds(self) -> Kinds:
+        """`token_kind` of one run, [embeddings]."""
+        kinds = np.full(self.embeddings, FEATURE, np.uint8)
+        at = 0
+        for rows, columns, after in self.parts:
+            end = at + rows * (columns + (after > 0))
+            if after:
+                kinds[at + columns : end : columns + 1] = after
+            at = end
+        return kinds
+
 
 class Run(NamedTuple):
-    """Feature tokens `start` … `start + length - 1` of the sample belong to item `item`."""
+    """Tokens `start` … `start + length - 1` of the sample are embeddings of item `item`."""
 
     item: int
     start: int
@@ -78,9 +96,9 @@ def planned_length(text_tokens: int, blocks: Sequence[VisionBlock], ids: VisionI
 
 
 def block_length(block: VisionBlock, ids: VisionIds) -> int:
-    """Tokens that one item adds: features, start and end tokens, inserted text."""
-    around = block.runs * ids.marks(block.kind).overhead
-    return block.vision_tokens + around + sum(len(text) for text in block.run_text)
+    """Tokens that one item adds: embeddings, start and end tokens, inserted text."""
+    run = block.embeddings + ids.marks(block.kind).overhead
+    return block.runs * run + sum(len(text) for text in block.run_text)
 
 
 def expand(text: TextRow, blocks: Sequence[VisionBlock], ids: VisionIds) -> Expanded:
@@ -105,16 +123,17 @@ def expand(text: TextRow, blocks: Sequence[VisionBlock], ids: VisionIds) -> Expa
         done, at = slot, to
         if item == len(blocks):
             break
+        kinds = blocks[item].run_kinds()
         for run in _write(blocks[item], ids.marks(blocks[item].kind), tokens[at:]):
             runs.append(Run(item, at + run.start, run.length))
-            kind[at + run.start : at + run.start + run.length] = FEATURE
+            kind[at + run.start : at + run.start + run.length] = kinds
         at += block_length(blocks[item], ids)
     return Expanded(tokens, kind, loss, tuple(runs))
 
 
 def _write(block: VisionBlock, marks: Marks, tokens: npt.NDArray[np.int32]) -> Iterator[Run]:
     """Writes the block at the front of `tokens`; yields its runs, as of item 0 and from there."""
-    length = block.vision_tokens // block.runs
+    length = block.embeddings
     texts = block.run_text or ((),) * (block.runs + 1)
     at = 0
     for index, text in enumerate(texts):

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from schemas.columns import Ints, offsets, one_chunk
 from workers.expand import TextRow
+from workers.pixels import Alpha
 
 
 class Source(NamedTuple):
@@ -35,24 +36,39 @@ class Source(NamedTuple):
     intrinsics: list[float]
     pose: list[float]
     camera_convention: str
+    depth_path: str
+    depth_offset: int
+    depth_size: int
+    depth_sha256: str
+    depth_steps_a_metre: float
 
 
 class Geometry(NamedTuple):
-    """SIZED_ITEM, as far as a pack or a renderer needs it."""
+    """PLANNED_ITEM, as far as a pack or a renderer needs it."""
 
+    via_wh: list[list[int]]
+    transposed: bool
     resized_wh: list[int]
     canvas_wh: list[int]
     paste_xy: list[int]
     pad_rgb: list[int]
+    view_wh: list[int]
+    resample: str
     crops_ltrb: list[list[int]]
     thumbnail: str
+    thumbnail_of: str
     thumbnail_wh: list[int]
+    thumbnail_resized_wh: list[int]
+    thumbnail_xy: list[int]
     frame_indices: list[int]
     seconds_per_grid: float
     grid_thw: list[list[int]]
     merge: int
     runs: int
-    vision_tokens: int
+    parts: list[list[int]]
+    kept_patches: list[int]
+    alpha: Alpha
+    policy: str
 
 
 @dataclass(frozen=True)

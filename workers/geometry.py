@@ -2,9 +2,9 @@
 
 A line is {"width": ..., "height": ...} with optional `frames` (then it is a video), `fps` of the
 file, `video_start` and `video_end` in seconds (or `bound`, both of them), `images` in the sample,
-and any setting of the policy, by its own name or the reference's. Settings may also stand in
-`params`, which is how a video's sampling `fps` is told from the file's. Lines of equal settings are
-sized in one call.
+`key` (64 bits that random draws start from), and any setting of the policy, by its own name or the
+reference's. Settings may also stand in `params`, which is how a video's sampling `fps` is told from
+the file's. Lines of equal settings are sized in one call.
 """
 
 import json
@@ -21,7 +21,7 @@ from workers.policies.protocol import Policy
 Line = Mapping[str, object]
 Record = dict[str, Any]
 
-MEDIUM = ("width", "height", "frames", "fps", "video_start", "video_end", "bound", "images")
+MEDIUM = ("width", "height", "frames", "fps", "video_start", "video_end", "bound", "images", "key")
 CLIP = ("video_start", "video_end", "bound")
 IGNORED = ("preset",)
 """Free text that names a combination of settings."""
@@ -40,9 +40,10 @@ def geometry(policy: Policy, lines: Sequence[Line]) -> list[Record]:
     for numbers in groups.values():
         medium, settings = split[numbers[0]]
         changed = _changed(policy, settings, "frames" in medium, numbers[0])
-        table = changed.size(_media([split[number][0] for number in numbers], numbers)).to_table()
-        for number, record in zip(numbers, table.to_pylist(), strict=True):
-            records[number] = _answer(record)
+        sized = changed.size(_media([split[number][0] for number in numbers], numbers))
+        for row, record in enumerate(sized.to_table().to_pylist()):
+            texts = list(sized.layout.texts.of(row))
+            records[numbers[row]] = _answer(record | {"texts": texts})
     return records
 
 
@@ -60,13 +61,9 @@ def _split(line: Line, number: int) -> tuple[Record, Record]:
 
 def _changed(policy: Policy, settings: Record, video: bool, number: int) -> Policy:
     """The policy with these settings in place of its own."""
-    names = {**policy.ALIASES, **(policy.VIDEO_ALIASES if video else {})}
+    names = {**policy.NAMES.aliases, **(policy.NAMES.video_aliases if video else {})}
     fields = {names.get(key, key): value for key, value in settings.items()}
-    factor = fields.pop("factor", None)
-    if factor is not None and "patch_size" not in fields:
-        merge = fields.get("merge_size", policy.merge)
-        whole = isinstance(factor, int) and isinstance(merge, int) and merge > 0
-        fields["patch_size"] = factor // merge if whole else factor
+    stated = {key: fields.pop(key) for key in policy.NAMES.derived if key in fields}
     try:
         changed = type(policy).model_validate(policy.model_dump(exclude_unset=True) | fields)
     except ValidationError as error:
@@ -74,9 +71,9 @@ def _changed(policy: Policy, settings: Record, video: bool, number: int) -> Poli
         name = ".".join(map(str, first["loc"])) or "settings"
         known = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
         raise RecipeError(f"line {number + 1}: {name}: {known} ({policy.kind})") from error
-    if factor not in (None, changed.patch_size * changed.merge):
-        sides = f"patch_size {changed.patch_size} x merge {changed.merge}"
-        raise RecipeError(f"line {number + 1}: factor {factor!r} is not {sides}")
+    for key, value in stated.items():
+        if value != (follows := getattr(changed, key)):
+            raise RecipeError(f"line {number + 1}: {key} {value!r}: it is {follows!r}")
     return changed
 
 
@@ -103,6 +100,7 @@ def _media(lines: Sequence[Record], numbers: Sequence[int]) -> Media:
         clip_start=real([(bound[0], "video_start") for bound in bounds]),
         clip_end=real([(bound[1], "video_end") for bound in bounds]),
         images=whole("images", 1),
+        key=whole("key", 0).astype(np.uint64),
     )
 
 

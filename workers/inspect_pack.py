@@ -1,5 +1,5 @@
-"""What must hold inside one decoded pack, recomputed: feature counts from grids, pictures from
-their headers.
+"""What must hold inside one decoded pack, recomputed: kinds of tokens from the parts of each item,
+pictures from their headers, cameras of the views from the geometry, places from the grids.
 """
 
 from __future__ import annotations
@@ -11,31 +11,36 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from patchpack.arrays import PAYLOADS
+from patchpack.arrays import PAYLOADS, THUMBNAIL_SOURCES, THUMBNAILS
 from patchpack.layout import Pack
-
-FEATURE = 1
+from workers.cameras import lenses
+from workers.coordinates import Floats, Placement
+from workers.expand import Kinds, VisionBlock
 
 
 def problems_in(pack: Pack) -> Iterator[str]:
     """A sentence for each thing that is wrong; none for a sound pack."""
-    counts = np.concatenate([[0], np.cumsum(pack.arrays.token_kind == FEATURE)])
+    inside = 0
     for item in range(pack.header.items):
         start = pack.header.item_start[item]
-        end = start + pack.header.item_length[item]
-        features = int(counts[end] - counts[start])
-        expected = _features_of(pack, item)
-        if features != expected:
-            yield f"item {item} has {features} feature tokens, its grids give {expected}"
+        kinds = pack.arrays.token_kind[start : start + pack.header.item_length[item]]
+        planned = _planned_kinds(pack, item)
+        inside += len(planned)
+        if not np.array_equal(kinds[kinds > 0], planned):
+            have = np.count_nonzero(kinds)
+            yield f"item {item} has {have} embeddings, its parts give {len(planned)} or other kinds"
         yield from _picture_problems(pack, item)
-    inside = sum(_features_of(pack, item) for item in range(pack.header.items))
-    if int(counts[-1]) != inside:
-        yield f"{int(counts[-1])} feature tokens, the items have {inside}"
+        yield from _camera_problems(pack, item)
+    total = np.count_nonzero(pack.arrays.token_kind)
+    if total != inside:
+        yield f"{total} embeddings, the items have {inside}"
 
 
-def _features_of(pack: Pack, item: int) -> int:
-    grids = pack.arrays.grid_thw[pack.arrays.grid_item == item].astype(np.int64)
-    return int(grids.prod(axis=1).sum()) // pack.header.merge[item] ** 2
+def _planned_kinds(pack: Pack, item: int) -> Kinds:
+    arrays = pack.arrays
+    parts = arrays.parts[arrays.part_item == item].tolist()
+    runs = int(arrays.runs[item])
+    return np.tile(VisionBlock(pack.header.item_kind[item], parts, runs).run_kinds(), runs)
 
 
 def _picture_problems(pack: Pack, item: int) -> Iterator[str]:
@@ -45,13 +50,11 @@ def _picture_problems(pack: Pack, item: int) -> Iterator[str]:
         if found != pack.header.sha256[item]:
             yield f"item {item}: source bytes of sha256 {found}, not {pack.header.sha256[item]}"
         return
-    canvas, thumbnail = (
-        pack.arrays.canvas_wh[item].tolist(),
-        pack.arrays.thumbnail_wh[item].tolist(),
-    )
-    period = 2 if any(thumbnail) else 1
+    view, thumbnail = pack.arrays.view_wh[item].tolist(), pack.arrays.thumbnail_wh[item].tolist()
+    model_made = THUMBNAIL_SOURCES[pack.arrays.thumbnail_of[item]] == "model"
+    period = 2 if any(thumbnail) and not model_made else 1
     for number, picture in enumerate(pictures):
-        wanted = thumbnail if number % period else canvas
+        wanted = thumbnail if number % period else view
         try:
             with Image.open(io.BytesIO(picture.data.data)) as shown:
                 size, kind = list(shown.size), (shown.format or "").lower()
@@ -62,3 +65,36 @@ def _picture_problems(pack: Pack, item: int) -> Iterator[str]:
             yield f"item {item}: picture {number} is {size}, its geometry says {wanted}"
         if number == 0 and kind != pack.header.item_format[item]:
             yield f"item {item}: picture is {kind}, the header says {pack.header.item_format[item]}"
+
+
+def _camera_problems(pack: Pack, item: int) -> Iterator[str]:
+    arrays = pack.arrays
+    known = arrays.intrinsics[(arrays.camera_item == item) & ~np.isnan(arrays.intrinsics[:, 0])]
+    seen = arrays.view_intrinsics[arrays.view_item == item]
+    wanted = [lens for one in known for lens in _lenses(pack, item, one.tolist())]
+    if not np.array_equal(seen, np.array(wanted).reshape(-1, 4)):
+        yield f"item {item}: the cameras of its {len(seen)} views are not those of its geometry"
+    places = np.count_nonzero(arrays.xyz_item == item)
+    patches = int(arrays.grid_thw[arrays.grid_item == item].prod(axis=1).sum())
+    if places not in (0, patches):
+        yield f"item {item} has places of {places} patches, its grids have {patches}"
+
+
+def _lenses(pack: Pack, item: int, intrinsics: list[float]) -> list[Floats]:
+    """What the cameras of the views must be; none where a size is 0."""
+    arrays, source_wh = pack.arrays, pack.header.item_source_wh[item]
+    if not (all(source_wh) and arrays.canvas_wh[item].all() and arrays.view_wh[item].all()):
+        return []
+    placement: Placement = {
+        "resized_wh": pack.header.item_resized_wh[item],
+        "canvas_wh": arrays.canvas_wh[item].tolist(),
+        "paste_xy": arrays.paste_xy[item].tolist(),
+        "view_wh": arrays.view_wh[item].tolist(),
+        "crops_ltrb": arrays.crops_ltrb[arrays.crops_item == item].tolist(),
+        "thumbnail": THUMBNAILS[arrays.thumbnail[item]],
+        "thumbnail_of": THUMBNAIL_SOURCES[arrays.thumbnail_of[item]],
+        "thumbnail_wh": arrays.thumbnail_wh[item].tolist(),
+        "thumbnail_resized_wh": arrays.thumbnail_resized_wh[item].tolist(),
+        "thumbnail_xy": arrays.thumbnail_xy[item].tolist(),
+    }
+    return lenses(intrinsics, source_wh, placement)

@@ -26,6 +26,7 @@ class Kept:
     loss_tokens: Ints  # [s]
     first_item: Ints  # [s + 1] media of sample i are first_item[i] .. first_item[i + 1]
     media: Media  # [m]
+    source: npt.NDArray[np.object_]  # [m] name of the source
     file_bytes: Ints  # [m] size of the source file
 
     def items_of(self, samples: Ints) -> Ints:
@@ -34,6 +35,11 @@ class Kept:
         starts = np.repeat(self.first_item[:-1][samples] - np.cumsum(counts) + counts, counts)
         items: Ints = np.arange(counts.sum()) + starts
         return items
+
+    def owners(self, items: Ints) -> Ints:
+        """The sample of each of these media."""
+        owners: Ints = np.searchsorted(self.first_item, items, side="right") - 1
+        return owners
 
 
 def kept_samples(
@@ -83,7 +89,9 @@ def _block(survey: pa.Table, text: pa.Table, rows: Ints, first: int) -> Kept:
             clip_start=column("clip_start").astype(np.float64),
             clip_end=column("clip_end").astype(np.float64),
             images=np.bincount(owner[kind != "video"], minlength=len(rows))[owner],
+            key=np.array([int(one[:16], 16) for one in column("sha256")], np.uint64),
         ),
+        source=survey.column("source").to_numpy(zero_copy_only=False)[rows][owner],
         file_bytes=column("size").astype(np.int64),
     )
 
@@ -102,5 +110,6 @@ def _join(parts: Sequence[Kept]) -> Kept:
         loss_tokens=np.concatenate([part.loss_tokens for part in parts]),
         first_item=np.concatenate([[0], np.cumsum(counts)]),
         media=Media.concatenate([part.media for part in parts]),
+        source=np.concatenate([part.source for part in parts]),
         file_bytes=np.concatenate([part.file_bytes for part in parts]),
     )

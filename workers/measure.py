@@ -10,11 +10,14 @@ import hashlib
 from dataclasses import dataclass
 
 from schemas.reasons import Reason
+from workers.depth import open_depth
 from workers.faults import Fault
 from workers.headers import MAX_IMAGE_BYTES, Header, read_header
 from workers.media_files import MediaFiles
-from workers.sources.sample import MediaRef
+from workers.sources.sample import DepthRef, MediaRef
 from workers.video import MAX_VIDEO_BYTES, probe
+
+Ref = MediaRef | DepthRef
 
 _PIECE_BYTES = 1 << 20
 
@@ -35,11 +38,11 @@ class Measurer:
 
     def __init__(self, files: MediaFiles) -> None:
         self._files = files
-        self._known: dict[tuple[bool, str, str], Medium | Fault] = {}
+        self._known: dict[tuple[str, str, str], Medium | Fault] = {}
 
-    def __call__(self, ref: MediaRef) -> Medium:
+    def __call__(self, ref: Ref) -> Medium:
         """The medium. Raises Fault naming the field, the file, the member and the byte range."""
-        key = (ref.kind == "video", ref.path, ref.member)
+        key = (_read_as(ref), ref.path, ref.member)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._measure(ref)
@@ -55,24 +58,32 @@ class Measurer:
             return None
         return f"{ref.path}#{offset}+{size}" if ref.member else ref.path
 
-    def _measure(self, ref: MediaRef) -> Medium | Fault:
+    def _measure(self, ref: Ref) -> Medium | Fault:
+        how = _read_as(ref)
         try:
             offset, size = self._files.locate(ref.path, ref.member)
         except Fault as fault:
             return Fault(fault.reason, fault.message)
         try:
-            _check_size(size, MAX_VIDEO_BYTES if ref.kind == "video" else MAX_IMAGE_BYTES)
-            read = self._video if ref.kind == "video" else self._image
+            _check_size(size, MAX_VIDEO_BYTES if how == "video" else MAX_IMAGE_BYTES)
+            read = {"picture": self._picture, "video": self._video, "depth": self._depth}[how]
             sha256, header = read(ref, offset, size)
             return Medium(offset, size, sha256, header, header.notes + self._tar_notes(ref))
         except Fault as fault:
             return Fault(fault.reason, f"{place(ref, offset, size)}: {fault.message}")
 
-    def _image(self, ref: MediaRef, offset: int, size: int) -> tuple[str, Header]:
+    def _picture(self, ref: Ref, offset: int, size: int) -> tuple[str, Header]:
         data = self._files.read(ref.path, offset, size)
         return hashlib.sha256(data).hexdigest(), read_header(data, ref.member or ref.path)
 
-    def _video(self, ref: MediaRef, offset: int, size: int) -> tuple[str, Header]:
+    def _depth(self, ref: Ref, offset: int, size: int) -> tuple[str, Header]:
+        data = self._files.read(ref.path, offset, size)
+        image = open_depth(data)
+        width, height = image.size
+        header = Header(format="png", mode=image.mode, width=width, height=height, orientation=1)
+        return hashlib.sha256(data).hexdigest(), header
+
+    def _video(self, ref: Ref, offset: int, size: int) -> tuple[str, Header]:
         file = self._files.open_range(ref.path, offset, size)
         try:
             digest = hashlib.sha256()
@@ -83,12 +94,18 @@ class Measurer:
         finally:
             file.close()
 
-    def _tar_notes(self, ref: MediaRef) -> tuple[str, ...]:
+    def _tar_notes(self, ref: Ref) -> tuple[str, ...]:
         repeated = ref.member and ref.member in self._files.index(ref.path).repeated
         return ("repeated_member",) if repeated else ()  # the first of that name was taken
 
 
-def place(ref: MediaRef, offset: int, size: int) -> str:
+def _read_as(ref: Ref) -> str:
+    if isinstance(ref, DepthRef):
+        return "depth"
+    return "video" if ref.kind == "video" else "picture"
+
+
+def place(ref: Ref, offset: int, size: int) -> str:
     """File, member and byte range, for messages."""
     return place_of(ref.path, ref.member, offset, size)
 

@@ -1,8 +1,9 @@
 """Pixels by a plan: bytes → an upright RGB picture → the pictures that a pack stores.
 
-A policy's `Sized` row says the sizes; here they are applied: a bicubic resize, pasted on a canvas
-where the policy pads. Crops are not cut: a pack stores the canvas, and a thumbnail beside it.
-Pillow's version is part of what shapes the bytes (13.0 resizes differently from 12).
+A policy's `Sized` row says the sizes (`Drawn` in schemas/sized.py, step by step); here they are
+applied. Crops are not cut: a pack stores the finished view, and a thumbnail beside it.
+Pillow's version is part of what shapes the bytes (13.0 resizes differently from 12). OpenCV is
+faster and gives other pixels: docs/policies.md says how much.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import io
 from collections.abc import Mapping
 from typing import Literal, TypedDict
 
+import cv2
+import numpy as np
 from PIL import Image
 
 from schemas.reasons import Reason
 from workers.faults import Fault
 from workers.headers import (
+    MAX_PIXELS,
     has_alpha,
     is_turned_by_pillow,
     open_picture,
@@ -29,6 +33,8 @@ white, as transformers does since 5.x."""
 
 Codec = Literal["jpeg", "webp", "png"]
 
+Resampler = Literal["pillow", "opencv"]
+
 MAX_SIDE: Mapping[Codec, int] = {"jpeg": 65500, "webp": 16383, "png": 2**31 - 1}
 """Pixels that a side of a picture may have in the file formats."""
 
@@ -41,6 +47,16 @@ _TURN = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_CV2_FILTERS = {
+    "bicubic": cv2.INTER_CUBIC,
+    "bilinear": cv2.INTER_LINEAR,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
 _WHITE = (255, 255, 255, 255)
 _KEPT_FORMATS = ("jpeg", "png", "webp")
 _NOT_KEPT = frozenset({"animated", "multi_picture", "sixteen_bit"})
@@ -49,12 +65,19 @@ _NOT_KEPT = frozenset({"animated", "multi_picture", "sixteen_bit"})
 class SizedRow(TypedDict):
     """The columns of a `SIZED_ITEM` row that shape pixels, as `to_pylist` gives them."""
 
+    via_wh: list[list[int]]
+    transposed: bool
     resized_wh: list[int]
     canvas_wh: list[int]
     paste_xy: list[int]
     pad_rgb: list[int]
+    view_wh: list[int]
+    resample: str
     thumbnail: str
+    thumbnail_of: str
     thumbnail_wh: list[int]
+    thumbnail_resized_wh: list[int]
+    thumbnail_xy: list[int]
 
 
 class ItemRow(TypedDict):
@@ -89,19 +112,30 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def render(image: Image.Image, sized: SizedRow) -> list[Image.Image]:
-    """The pictures to store of an RGB picture: its canvas, then its thumbnail if there is one."""
-    canvas = _resized(image, sized["resized_wh"])
-    if sized["canvas_wh"] != sized["resized_wh"]:
-        red, green, blue = sized["pad_rgb"]
-        width, height = sized["canvas_wh"]
-        left, top = sized["paste_xy"]
-        padded = Image.new("RGB", (width, height), (red, green, blue))
-        padded.paste(canvas, (left, top))
-        canvas = padded
-    if sized["thumbnail"] == "none":
-        return [canvas]
-    return [canvas, _resized(image, sized["thumbnail_wh"])]
+def render(
+    image: Image.Image, sized: SizedRow, resampler: Resampler = "pillow"
+) -> list[Image.Image]:
+    """The pictures to store of an RGB picture: the finished view, then its thumbnail if one is
+    drawn.
+
+    Raises Fault(too_many_pixels) before a picture larger than any that is decoded would be made.
+    """
+    _check_areas(sized)
+    hand = _Hand(sized["resample"], resampler)
+    turned = image.transpose(Image.Transpose.TRANSPOSE) if sized["transposed"] else image
+    for size in (*sized["via_wh"], sized["resized_wh"]):
+        turned = hand.resized(turned, size[::-1] if sized["transposed"] else size)
+    upright = turned.transpose(Image.Transpose.TRANSPOSE) if sized["transposed"] else turned
+    canvas = _pasted(upright, sized["canvas_wh"], sized["paste_xy"], sized["pad_rgb"])
+    view = hand.resized(canvas, sized["view_wh"])
+    if sized["thumbnail"] == "none" or sized["thumbnail_of"] == "model":
+        return [view]
+    small = image if sized["thumbnail_of"] == "source" else view
+    small = hand.resized(small, sized["thumbnail_resized_wh"])
+    return [
+        view,
+        _pasted(small, sized["thumbnail_wh"], sized["thumbnail_xy"], sized["pad_rgb"]),
+    ]
 
 
 def encode(image: Image.Image, codec: Codec) -> bytes:
@@ -130,8 +164,10 @@ def passes_through(item: ItemRow, sized: SizedRow) -> bool:
         and not item["alpha"]
         and item["orientation"] == 1
         and _NOT_KEPT.isdisjoint(item["notes"])
+        and not sized["via_wh"]
         and [item["width"], item["height"]] == sized["resized_wh"] == sized["canvas_wh"]
-        and sized["thumbnail"] == "none"
+        and sized["view_wh"] == sized["canvas_wh"]
+        and (sized["thumbnail"] == "none" or sized["thumbnail_of"] == "model")
     )
 
 
@@ -143,8 +179,43 @@ def _opaque(image: Image.Image, alpha: Alpha) -> Image.Image:
     return Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
 
 
-def _resized(image: Image.Image, size: list[int]) -> Image.Image:
-    width, height = size
+class _Hand:
+    """Resizes with one filter of one library."""
+
+    def __init__(self, resample: str, resampler: Resampler) -> None:
+        self._resample, self._resampler = resample, resampler
+
+    def resized(self, image: Image.Image, size: list[int]) -> Image.Image:
+        width, height = size
+        if image.size == (width, height):
+            return image
+        if self._resampler == "pillow":
+            return image.resize((width, height), _FILTERS[self._resample])
+        # OpenCV's cubic does not look at all source pixels when it shrinks; its area filter does
+        shrinks = width <= image.width and height <= image.height
+        method = cv2.INTER_AREA if shrinks else _CV2_FILTERS[self._resample]
+        return Image.fromarray(cv2.resize(np.asarray(image), (width, height), interpolation=method))
+
+
+def _pasted(image: Image.Image, canvas_wh: list[int], xy: list[int], rgb: list[int]) -> Image.Image:
+    width, height = canvas_wh
     if image.size == (width, height):
         return image
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+    red, green, blue = rgb
+    canvas = Image.new("RGB", (width, height), (red, green, blue))
+    left, top = xy
+    canvas.paste(image, (left, top))
+    return canvas
+
+
+def _sizes(sized: SizedRow) -> list[list[int]]:
+    """Every picture on the way."""
+    ends = [sized["resized_wh"], sized["canvas_wh"], sized["view_wh"], sized["thumbnail_wh"]]
+    return [*sized["via_wh"], *ends]
+
+
+def _check_areas(sized: SizedRow) -> None:
+    for width, height in _sizes(sized):
+        if width * height > MAX_PIXELS:
+            what = f"{width}×{height} pixels on the way, at most {MAX_PIXELS} are allowed"
+            raise Fault(Reason.TOO_MANY_PIXELS, what)

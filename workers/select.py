@@ -8,8 +8,9 @@ leave no copy.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -92,11 +93,19 @@ def _media_faults(
     items = one_chunk(block.column("items"))
     parents = pc.list_parent_indices(items).to_pylist()
     fields = items.flatten()
-    names = ("sha256", "path", "member", "offset", "size")
-    columns = (pc.struct_field(fields, name).to_pylist() for name in names)
     found: dict[int, tuple[str, str]] = {}
-    for row, sha256, *place in zip(parents, *columns, strict=True):
-        if sha256 in faults:
-            reason, message = faults[sha256]
-            found.setdefault(row, (reason, f"{place_of(*place)}: {message}"))
+    for row, *files in zip(
+        parents, *(_files(fields, kind) for kind in ("", "depth_")), strict=True
+    ):
+        for sha256, *place in files:
+            if sha256 in faults:
+                reason, message = faults[sha256]
+                found.setdefault(row, (reason, f"{place_of(*place)}: {message}"))
     return found
+
+
+def _files(items: pa.StructArray, kind: str) -> Iterator[tuple[Any, ...]]:
+    """sha256, path, member, offset and size of each item, or of its depth map."""
+    names = ("sha256", "path", "member", "offset", "size")
+    columns = (pc.struct_field(items, f"{kind}{name}").to_pylist() for name in names)
+    return zip(*columns, strict=True)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from patchpack.layout import Header, encode, filler
 from schemas.errors import BuildError
-from workers.assemble import PackStyle, Picture, Place, assemble
+from workers.assemble import PackStyle, Part, Place, assemble
 from workers.gather import Sample
 from workers.known_media import check_unchanged, read_known
 from workers.media_files import MediaFiles
@@ -22,7 +22,7 @@ from workers.tarwriter import ShardSummary, shard_writer
 
 
 class Piece(NamedTuple):
-    """The bytes of one picture: where they lie, and what they must be."""
+    """The bytes of one picture, or of an item's `xyz`: where they lie, and what they must be."""
 
     folder: str  # key of `folders`: a source, or "" for the cache
     path: str
@@ -58,11 +58,11 @@ def write_shard(
         containers = _Containers(folders[""])
         for planned in packs:
             if planned.samples:
-                pictures = [
+                parts = [
                     [_read(piece, containers, files) for piece in pieces]
                     for pieces in planned.pieces
                 ]
-                pack = assemble(planned.place, planned.samples, pictures, style)
+                pack = assemble(planned.place, planned.samples, parts, style)
             else:
                 place = planned.place
                 pack = filler(
@@ -97,9 +97,9 @@ class _Containers:
         return data
 
 
-def _read(piece: Piece, containers: _Containers, files: Mapping[str, MediaFiles]) -> Picture:
+def _read(piece: Piece, containers: _Containers, files: Mapping[str, MediaFiles]) -> Part:
     if not piece.folder:
-        return Picture(containers.view(piece), piece.format)
+        return Part(containers.view(piece), piece.format)
     data = read_known(files[piece.folder], piece.path, piece.offset, piece.size)
     check_unchanged(piece.path, [data], piece.sha256)
-    return Picture(data, piece.format)
+    return Part(data, piece.format)

@@ -1,10 +1,10 @@
 """size: geometry and token counts of every sample, by arithmetic on headers alone.
 
-1. The policy sizes all media of the kept samples at once.
-2. A sample's length = its text + its vision tokens + the texts that the policy writes around
-frames.
-3. A sample longer than the capacity takes the policy's own smaller steps until it fits, or is
-dropped.
+1. Each medium goes to the first policy that matches it; a policy sizes all its media at once.
+2. A sample's length = its text + its embeddings, with start and end tokens + the texts that the
+policy writes around runs.
+3. A sample longer than the capacity takes its policies' own smaller steps, all its media together,
+until it fits, or is dropped.
 4. The cost vector is what packing balances: LLM tokens, ViT patches, both attentions, payload
 bytes.
 """
@@ -22,12 +22,13 @@ import pyarrow.compute as pc
 from schemas.columns import Ints, is_none, lists
 from schemas.reasons import Reason
 from schemas.sized import Media, Sized
-from schemas.tables import SIZED, conform
-from workers.frame_text import FrameText
+from schemas.tables import PLANNED_ITEM, SIZED, conform
+from workers.fit import Step, steps_of
 from workers.kept import Kept, kept_samples
-from workers.policies.protocol import Policy
+from workers.match import Rule, chosen
+from workers.run_text import RunText
 
-VERSION = 1
+VERSION = 2
 
 BYTES_PER_KILOPIXEL = {"jpeg": 300, "webp": 1000, "png": 1500}
 """Modelled size of a rendered picture; it only decides how many packs a shard gets."""
@@ -35,13 +36,13 @@ BYTES_PER_KILOPIXEL = {"jpeg": 300, "webp": 1000, "png": 1500}
 
 @dataclass(frozen=True)
 class SizeConfig:
-    """The policy, tokens a pack, what the packs will hold, and how text around vision is written.
+    """The policies, tokens a pack, what the packs will hold, and how text around vision is written.
 
-    `encode` serves the names of frames; `around_*` counts the tokens that the family writes
+    `encode` serves the texts of policies; `around_*` counts the tokens that the family writes
     around a run of features (its start and end).
     """
 
-    policy: Policy
+    rules: Sequence[Rule]
     capacity: int
     payload: str
     codec: str
@@ -54,22 +55,19 @@ class SizeConfig:
 class _Plan:
     """What is decided so far of s samples with m media."""
 
-    steps: list[pa.Table]  # geometry, one table a fit step
-    geometry_row: Ints  # [m] row in the concatenation of `steps`
-    costs: Ints  # [m, 5] LLM tokens with frame texts, patches, ViT attention, payload bytes, runs
+    geometry: list[pa.Table]  # PLANNED_ITEM columns, one table for each policy and fit step
+    geometry_row: Ints  # [m] row in the concatenation of `geometry`
+    text_set: Ints  # [m] number of the item's texts in `texts`
+    texts: RunText
+    costs: Ints  # [m, 5] LLM tokens with texts, patches, ViT attention, payload bytes, runs
     fit: Ints  # [s]
     drop: npt.NDArray[np.object_]  # [s]
     message: npt.NDArray[np.object_]  # [s]
 
-
-@dataclass(frozen=True)
-class _Step:
-    """One setting of the policy, `number` steps smaller than the recipe's."""
-
-    number: int
-    policy: Policy
-    config: SizeConfig
-    text: FrameText
+    def refuse(self, sample: int, reason: Reason, message: str) -> None:
+        """Drop a sample; its first reason stands."""
+        if self.drop[sample] is None:
+            self.drop[sample], self.message[sample] = reason.value, message
 
 
 def size(
@@ -82,59 +80,89 @@ def size(
     order.
     """
     kept = kept_samples(selected, surveyed, tokenized)
-    policy = config.policy
-    text = FrameText(policy.frame_prefix, policy.frame_suffix, config.encode)
     samples, media = len(kept.place), len(kept.media)
     plan = _Plan(
-        steps=[],
+        geometry=[_PLANNED.empty_table()],
         geometry_row=np.zeros(media, np.int64),
+        text_set=np.zeros(media, np.int64),
+        texts=RunText(config.encode),
         costs=np.zeros((media, 5), np.int64),
         fit=np.zeros(samples, np.int64),
         drop=np.full(samples, None, object),
         message=np.full(samples, None, object),
     )
-    todo, smaller, step = np.arange(samples), policy, 0
-    while True:
+    rule = _rules(plan, kept, config)
+    chains = [steps_of(one.policy) for one in config.rules]
+    # steps that a sample can take: as many as the most patient of its policies
+    depth = np.array([*(len(chain) - 1 for chain in chains), 0], np.int64)[rule]
+    depth = _most_per_sample(depth, kept)
+    todo, step = np.flatnonzero(is_none(plan.drop)), 0
+    while len(todo):
         plan.fit[todo] = step
-        _decide(plan, kept, kept.items_of(todo), _Step(step, smaller, config, text))
-        over_long = _lengths(plan, kept) > config.capacity
-        todo = np.flatnonzero(over_long & is_none(plan.drop))
-        next_policy = smaller.smaller()
-        if not len(todo) or next_policy is None:
-            break
-        smaller, step = next_policy, step + 1
-    for row, length in zip(todo.tolist(), _lengths(plan, kept)[todo].tolist(), strict=True):
-        plan.drop[row] = Reason.OVER_LONG.value
-        plan.message[row] = (
-            f"{length} tokens after {step} smaller steps, a pack has {config.capacity}"
-        )
-    return conform(_table(_with_text_drops(selected, tokenized), kept, plan, text), SIZED)
+        items = kept.items_of(todo)
+        for number, chain in enumerate(chains):
+            _decide(plan, kept, items[rule[items] == number], chain[: step + 1][-1], config)
+        too_long = _lengths(plan, kept) > config.capacity
+        over = too_long[todo] & is_none(plan.drop[todo])
+        _too_long(plan, kept, todo[over & (depth[todo] <= step)], config.capacity)
+        todo, step = todo[over & (depth[todo] > step)], step + 1
+    return conform(_table(_with_text_drops(selected, tokenized), kept, plan), SIZED)
 
 
-def _decide(plan: _Plan, kept: Kept, items: Ints, how: _Step) -> None:
-    """Size these media with this step of the policy, and note costs and faults."""
-    config, text = how.config, how.text
+def _rules(plan: _Plan, kept: Kept, config: SizeConfig) -> Ints:
+    """[m] which policy each medium goes to; drops samples with a medium that has none."""
+    rule = chosen(config.rules, kept.media, kept.source)
+    lost = np.flatnonzero(rule < 0)
+    for item, owner in zip(lost.tolist(), kept.owners(lost).tolist(), strict=True):
+        number, kind = item - kept.first_item[owner], kept.media.kind[item]
+        what = f"item {number}: {kind} of source {kept.source[item]} matches no [[policy]]"
+        plan.refuse(owner, Reason.NO_POLICY, what)
+    return rule
+
+
+def _too_long(plan: _Plan, kept: Kept, samples: Ints, capacity: int) -> None:
+    lengths = _lengths(plan, kept)
+    for sample in samples.tolist():
+        after = f"{lengths[sample]} tokens after {plan.fit[sample]} smaller steps"
+        plan.refuse(sample, Reason.OVER_LONG, f"{after}, a pack has {capacity}")
+
+
+def _decide(plan: _Plan, kept: Kept, items: Ints, step: Step, config: SizeConfig) -> None:
+    """Size these media with this step of their policy, and note costs and faults."""
+    if not len(items):
+        return
     media = kept.media.take(items)
-    sized = how.policy.size(media)
-    plan.geometry_row[items] = sum(map(len, plan.steps)) + np.arange(len(items))
-    plan.steps.append(sized.to_table())
-    video = media.kind == "video"
-    around = np.where(video, config.around_video, config.around_image)
-    plan.costs[items, 0] = sized.vision_tokens + sized.runs * around + text.count(sized.runs, video)
+    sized = step.policy.size(media)
+    layout = sized.layout
+    plan.geometry_row[items] = sum(map(len, plan.geometry)) + np.arange(len(items))
+    plan.geometry.append(_geometry(sized, step))
+    plan.text_set[items] = texts = plan.texts.add(layout.texts)
+    around = np.where(media.kind == "video", config.around_video, config.around_image)
+    inserted = layout.runs * around + plan.texts.counts(texts)
+    plan.costs[items, 0] = layout.embeddings + inserted
     plan.costs[items, 1] = sized.vit_patches
     plan.costs[items, 2] = _vit_attention(sized)
     plan.costs[items, 3] = _payload_bytes(sized, media, kept.file_bytes[items], config)
-    plan.costs[items, 4] = sized.runs
+    plan.costs[items, 4] = layout.runs
     faulty = np.flatnonzero(~is_none(sized.drop))
-    owners = np.searchsorted(kept.first_item, items[faulty], side="right") - 1
+    owners = kept.owners(items[faulty])
     for item, owner in zip(faulty.tolist(), owners.tolist(), strict=True):
-        if plan.drop[owner] is None:
-            number = items[item] - kept.first_item[owner]
-            # what only a smaller step makes impossible was too long before it
-            reason = Reason.OVER_LONG if how.number else Reason(sized.drop[item])
-            plan.drop[owner] = reason.value
-            after = f" after {how.number} smaller steps" if how.number else ""
-            plan.message[owner] = f"item {number}: {sized.message[item]}{after}"
+        number = items[item] - kept.first_item[owner]
+        # what only a smaller step makes impossible was too long before it
+        reason = Reason.OVER_LONG if step.number else Reason(sized.drop[item])
+        after = f" after {step.number} smaller steps" if step.number else ""
+        plan.refuse(owner, reason, f"item {number}: {sized.message[item]}{after}")
+
+
+def _geometry(sized: Sized, step: Step) -> pa.Table:
+    """The columns of PLANNED_ITEM."""
+    table = sized.to_table().drop_columns(["drop", "message"])
+    alpha, name = pa.scalar(step.policy.alpha), pa.scalar(step.name)
+    table = table.append_column("alpha", pa.repeat(alpha, len(sized)))
+    return table.append_column("policy", pa.repeat(name, len(sized))).cast(_PLANNED)
+
+
+_PLANNED = pa.schema(list(PLANNED_ITEM))
 
 
 def _lengths(plan: _Plan, kept: Kept) -> Ints:
@@ -147,25 +175,34 @@ def _per_sample(values: Ints, kept: Kept) -> Ints:
     return total[kept.first_item[1:]] - total[kept.first_item[:-1]]
 
 
+def _most_per_sample(values: Ints, kept: Kept) -> Ints:
+    """The largest value of each sample's media; 0 without media."""
+    most = np.zeros(len(kept.place), np.int64)
+    np.maximum.at(most, kept.owners(np.arange(len(values))), values)
+    return most
+
+
 def _vit_attention(sized: Sized) -> Ints:
     """Sum over the encoder's segments of patches squared: each frame group of each view attends to
-    itself.
+    itself; where the policy drops patches, what it keeps of its only view does.
     """
-    grid = sized.grid_thw.values
-    squares: Ints = np.concatenate([[0], np.cumsum(grid[:, 0] * (grid[:, 1] * grid[:, 2]) ** 2)])
-    return squares[sized.grid_thw.offsets[1:]] - squares[sized.grid_thw.offsets[:-1]]
+    t, h, w = sized.grid_thw.values.T
+    whole = sized.grid_thw.sums(t * h * w)
+    return np.where(
+        sized.vit_patches < whole, sized.vit_patches**2, sized.grid_thw.sums(t * (h * w) ** 2)
+    )
 
 
 def _payload_bytes(sized: Sized, media: Media, file_bytes: Ints, config: SizeConfig) -> Ints:
     """Modelled bytes of each item's payload."""
-    frames = np.maximum(np.diff(sized.frame_indices.offsets), 1)
-    pixels = sized.canvas_wh.prod(axis=1) * frames + sized.thumbnail_wh.prod(axis=1)
+    frames = np.maximum(sized.frame_indices.counts, 1)
+    pixels = (sized.drawn.view_wh.prod(axis=1) + sized.drawn.thumbnail_wh.prod(axis=1)) * frames
     rendered: Ints = pixels * BYTES_PER_KILOPIXEL[config.codec] // 1000
     untouched = (media.kind != "video") & (config.payload == "source")
     return np.where(untouched, file_bytes, rendered)
 
 
-def _table(selected: pa.Table, kept: Kept, plan: _Plan, text: FrameText) -> pa.Table:
+def _table(selected: pa.Table, kept: Kept, plan: _Plan) -> pa.Table:
     """The kept samples in their places among the rows of SELECTED; all other rows are empty."""
     rows = len(selected)
     alive = is_none(plan.drop)
@@ -173,8 +210,8 @@ def _table(selected: pa.Table, kept: Kept, plan: _Plan, text: FrameText) -> pa.T
     live_items = kept.items_of(live_samples)
     item_counts = np.zeros(rows, np.int64)
     item_counts[kept.place[live_samples]] = np.diff(kept.first_item)[live_samples]
-    geometry = pa.concat_tables(plan.steps).take(pa.array(plan.geometry_row[live_items]))
-    run_text = _run_text(plan.costs[live_items, 4], kept.media.kind[live_items] == "video", text)
+    geometry = pa.concat_tables(plan.geometry).take(pa.array(plan.geometry_row[live_items]))
+    run_text = _run_text(plan, live_items)
     run_counts = np.zeros(rows, np.int64)
     run_counts[kept.place] = _per_sample(plan.costs[:, 4] + 1, kept) * alive
 
@@ -229,11 +266,14 @@ def _copies(selected: pa.Table, kept: Kept) -> Ints:
     return copies[kept.place]
 
 
-def _run_text(runs: Ints, video: npt.NDArray[np.bool_], text: FrameText) -> pa.Array:
-    """The texts of all items one after another, as a list column of token ids."""
-    if not video.any():
+def _run_text(plan: _Plan, items: Ints) -> pa.Array:
+    """The texts of these items one after another, as a list column of token ids."""
+    numbers, runs = plan.text_set[items], plan.costs[items, 4]
+    if not numbers.any():
         return lists(np.zeros(0, np.int32), np.zeros(int((runs + 1).sum()), np.int64))
-    all_texts = [
-        ids for r, v in zip(runs.tolist(), video.tolist(), strict=True) for ids in text.texts(r, v)
-    ]
-    return pa.array(all_texts, pa.list_(pa.int32()))
+    texts = (
+        ids
+        for number, count in zip(numbers.tolist(), runs.tolist(), strict=True)
+        for ids in plan.texts.texts(number, count)
+    )
+    return pa.array(texts, pa.list_(pa.int32()))

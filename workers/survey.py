@@ -6,7 +6,6 @@ sample drops it with a reason, the file, the member and the byte range; the bloc
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +13,18 @@ import pyarrow as pa
 
 from schemas.reasons import Reason
 from workers.faults import Fault
-from workers.measure import Measurer, Medium, place
+from workers.measure import Measurer, Medium, Ref, place
 from workers.media_files import Input, MediaFiles
 from workers.sources.records import parse_line, read_lines
 from workers.sources.sample import MediaRef, Sample
 from workers.surveyed import Item, Row, to_table
 
-VERSION = 1
+VERSION = 2
+
+ASPECT_TOLERANCE = 0.05
+"""How far the sides of a depth map may be from its picture's ratio, beside a pixel of rounding:
+ScanNet's 640×480 for 1296×968 are 0.4 % off, one that lies on its side is 78 % off.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +67,35 @@ def _row(sample: Sample, line: str, source: str, measure: Measurer) -> Row:
     return Row(sample_id, source, origin or line, sample.turns, items)
 
 
-def _item(ref: MediaRef, measure: Callable[[MediaRef], Medium]) -> Item:
+def _item(ref: MediaRef, measure: Measurer) -> Item:
     medium = measure(ref)
+    _check_boxes(ref, medium)
+    depth = measure(ref.depth) if ref.depth else None
+    if ref.depth and depth:
+        _check_depth(ref.depth, depth, medium)
+    return Item(ref, medium, depth)
+
+
+def _check_boxes(ref: MediaRef, medium: Medium) -> None:
     width, height = medium.header.width, medium.header.height
     for i, box in enumerate(ref.boxes):
         x1, y1, x2, y2 = box.xyxy
         if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
-            where = f"{ref.field}.boxes[{i}]: {place(ref, medium.offset, medium.size)}"
-            what = f"{where}: {list(box.xyxy)} is not inside {width}×{height}"
-            raise Fault(Reason.BAD_BOX, what)
-    return Item(ref, medium)
+            what = f"{list(box.xyxy)} is not inside {width}×{height}"
+            raise _fault(Reason.BAD_BOX, f"{ref.field}.boxes[{i}]", ref, medium, what)
+
+
+def _check_depth(ref: Ref, depth: Medium, picture: Medium) -> None:
+    """A map of other proportions cannot show the same section of the world."""
+    width, height = picture.header.width, picture.header.height
+    wide, high = depth.header.width, depth.header.height
+    if abs(wide * height - high * width) > max(ASPECT_TOLERANCE * wide * height, width, height):
+        what = f"{wide}×{high} is no section of the world that the picture's {width}×{height} show"
+        raise _fault(Reason.BAD_CAMERA, ref.field, ref, depth, what)
+
+
+def _fault(reason: Reason, field: str, ref: Ref, medium: Medium, what: str) -> Fault:
+    return Fault(reason, f"{field}: {place(ref, medium.offset, medium.size)}: {what}")
 
 
 def relative_name(block: SurveySpec) -> str:

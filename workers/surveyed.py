@@ -17,10 +17,17 @@ from workers.sources.sample import Box, MediaRef, Part, Turn
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One medium of a sample: as its record names it, and as it was found."""
+    """One medium of a sample: as its record names it, and as it was found; with its depth map."""
 
     ref: MediaRef
     medium: Medium
+    depth: Medium | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The medium's, and its depth map's (of the archive that it lies in)."""
+        more = self.depth.notes if self.depth else ()
+        return tuple(dict.fromkeys((*self.medium.notes, *more)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +120,28 @@ def _items(items: list[Item]) -> pa.Array:
         "duration": [header.duration for header in headers],
         "clip_start": [ref.clip_start for ref in refs],
         "clip_end": [ref.clip_end for ref in refs],
-        "notes": _lists([medium.notes for medium in media], _texts),
+        "notes": _lists([item.notes for item in items], _texts),
         "boxes": _lists([ref.boxes for ref in refs], _boxes),
         "intrinsics": _lists([camera.intrinsics if camera else () for camera in cameras], _floats),
         "pose": _lists([camera.pose if camera else () for camera in cameras], _floats),
         "camera_convention": [camera.convention if camera else "" for camera in cameras],
+        **_depth_columns(items),
     }
     arrays = [
         values if isinstance(values, pa.Array) else pa.array(values, field.type)
         for field, values in ((field, columns[field.name]) for field in ITEM)
     ]
     return pa.StructArray.from_arrays(arrays, fields=list(ITEM))
+
+
+def _depth_columns(items: list[Item]) -> dict[str, list[Any]]:
+    refs = [item.ref.depth for item in items]
+    found = [item.depth for item in items]
+    return {
+        "depth_path": [ref.path if ref else "" for ref in refs],
+        "depth_member": [ref.member if ref else "" for ref in refs],
+        "depth_offset": [depth.offset if depth else 0 for depth in found],
+        "depth_size": [depth.size if depth else 0 for depth in found],
+        "depth_sha256": [depth.sha256 if depth else "" for depth in found],
+        "depth_steps_a_metre": [ref.steps_a_metre if ref else 0.0 for ref in refs],
+    }

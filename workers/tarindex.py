@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import os
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 BLOCK = 512
 MAX_EXTENSION_BYTES = 1 << 20
@@ -25,6 +28,9 @@ _EXTENSIONS = b"LKxg"
 _READ_BYTES = 1 << 20
 _ADLER = 65521
 """The low half of adler32 is 1 + the sum of the bytes modulo this: 20 times as fast as sum()."""
+
+Read = Callable[[int, int], bytes]
+"""So many bytes from an offset on: `read(size, offset)`, short only at the end of the file."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +50,33 @@ class TarIndex:
     damage: Damage | None
 
 
-class _DamagedError(Exception):
-    """Ends a scan; `scan` is its one boundary."""
+class Entry(NamedTuple):
+    """One member of any kind; `header` is where the first of its headers stands."""
 
-
-@dataclass
-class _Scan:
-    fd: int
+    name: bytes
+    kind: bytes  # the type flag; "S" for a sparse file of any format
+    header: int
+    offset: int
     size: int
-    members: dict[str, tuple[int, int]] = field(default_factory=dict)
-    repeated: set[str] = field(default_factory=set)
+
+    @property
+    def is_file(self) -> bool:
+        """Its data are the bytes of a file."""
+        return self.kind in _REGULAR and not self.name.endswith(b"/")
 
 
-@dataclass
-class _Stated:
+class DamagedTarError(Exception):
+    """Ends a walk; `offset` is where the damaged member's first header stands, `name` what the
+    member is called where its header could still be read.
+    """
+
+    def __init__(self, what: str, name: bytes = b"") -> None:
+        super().__init__(what)
+        self.offset = -1
+        self.name = name
+
+
+class _Stated(NamedTuple):
     """What extended headers say of the member after them."""
 
     name: bytes = b""
@@ -65,59 +84,72 @@ class _Stated:
     sparse: bool = False
 
 
+_PLAIN = _Stated()
+
+
 def scan(fd: int) -> TarIndex:
     """Index the tar open at this descriptor. Raises OSError where reading itself fails."""
-    state = _Scan(fd, os.fstat(fd).st_size)
-    position: int | None = 0
-    damage, begin = None, 0
+    members: dict[str, tuple[int, int]] = {}
+    repeated: set[str] = set()
+    damage = None
     try:
-        while position is not None:
-            begin = position
-            position = _member(state, begin)
-    except _DamagedError as error:
-        damage = Damage(begin, str(error))
-    return TarIndex(state.members, frozenset(state.repeated), damage)
+        for entry in walk(partial(os.pread, fd), os.fstat(fd).st_size):
+            name = entry.name.decode("utf-8", "surrogateescape")
+            if not (name and entry.is_file):
+                continue
+            if name in members:
+                repeated.add(name)
+            else:
+                members[name] = entry.offset, entry.size
+    except DamagedTarError as error:
+        damage = Damage(error.offset, str(error))
+    return TarIndex(members, frozenset(repeated), damage)
 
 
-def _member(state: _Scan, position: int) -> int | None:
-    """Note the member whose first header stands here: the position of the next, None at the end."""
-    stated = _Stated()
-    while True:
-        header = os.pread(state.fd, BLOCK, position)
-        if header == _ZERO:
-            return _end(state, position)
-        _verify(header)
-        data = position + BLOCK
-        if header[156] not in _EXTENSIONS:
-            return _note(state, header, data, stated)
-        size = _number(header[124:136])
-        _within(state, data, size)
-        if header[156] in b"Lx":
-            _extend(stated, header[156:157], _extension(state, data, size))
-        position = data + _padded(size)
+def walk(read: Read, size: int) -> Iterator[Entry]:
+    """Every member of a tar of so many bytes, in order. Raises DamagedTarError where it stops being
+    readable; what came before stays usable.
+    """
+    position = begin = 0
+    stated = _PLAIN
+    try:
+        while (header := read(BLOCK, position)) != _ZERO:
+            _verify(header)
+            data = position + BLOCK
+            if header[156] not in _EXTENSIONS:
+                entry = _entry(read, begin, header, data, stated)
+                position = entry.offset + _padded(entry.size)
+                if entry.offset + entry.size > size:
+                    _within(size, entry.offset, entry.size, entry.name)
+                yield entry
+                begin, stated = position, _PLAIN
+                continue
+            length = _number(header[124:136])
+            _within(size, data, length)
+            if header[156] in b"Lx":
+                stated = _extended(stated, header[156:157], _extension(read, data, length))
+            position = data + _padded(length)
+        _end(read, position)
+    except DamagedTarError as error:
+        error.offset = begin
+        raise
 
 
-def _note(state: _Scan, header: bytes, data: int, stated: _Stated) -> int:
+def _entry(read: Read, begin: int, header: bytes, data: int, stated: _Stated) -> Entry:
     kind = header[156:157]
+    name = (stated.name or _name(header)).removeprefix(b"./")
     if kind in _NO_DATA:
-        return data
-    size = _number(header[124:136]) if stated.size is None else stated.size
+        return Entry(name, kind, begin, data, 0)
     if kind == b"S":
-        data = _after_sparse_map(state, header, data)
-    _within(state, data, size)
-    name = (stated.name or _name(header)).removeprefix(b"./").decode("utf-8", "surrogateescape")
-    if kind in _REGULAR and name and not name.endswith("/") and not stated.sparse:
-        if name in state.members:
-            state.repeated.add(name)
-        else:
-            state.members[name] = (data, size)
-    return data + _padded(size)
+        data = _after_sparse_map(read, header, data)
+    size = _number(header[124:136]) if stated.size is None else stated.size
+    return Entry(name, b"S" if stated.sparse else kind, begin, data, size)
 
 
 def _verify(header: bytes) -> None:
     if len(header) < BLOCK:
         what = "a header is cut off" if header else "no end mark: the file may be cut off"
-        raise _DamagedError(what)
+        raise DamagedTarError(what)
     stated = _number(header[148:156])
     field_sum = sum(header[148:156]) - 8 * 0x20  # the checksum counts its own field as spaces
     if zlib.adler32(header) & 0xFFFF == (1 + stated + field_sum) % _ADLER:
@@ -125,7 +157,7 @@ def _verify(header: bytes) -> None:
     unsigned = sum(header) - field_sum
     high = sum(byte > 127 for byte in header[:148] + header[156:])
     if stated not in (unsigned, unsigned - 256 * high):  # some old tars summed signed bytes
-        raise _DamagedError(f"a header's checksum is {stated}, should be {unsigned}")
+        raise DamagedTarError(f"a header's checksum is {stated}, should be {unsigned}")
 
 
 def _number(text: bytes) -> int:
@@ -134,11 +166,11 @@ def _number(text: bytes) -> int:
         return int.from_bytes(text[1:], "big")
     digits = text.strip(b" \0") or b"0"
     if not digits.isdigit():  # int() would take signs and underscores
-        raise _DamagedError(f"a header's field {text!r} is not a number")
+        raise DamagedTarError(f"a header's field {text!r} is not a number")
     try:
         return int(digits, 8)
     except ValueError:
-        raise _DamagedError(f"a header's field {text!r} is not octal") from None
+        raise DamagedTarError(f"a header's field {text!r} is not octal") from None
 
 
 def _name(header: bytes) -> bytes:
@@ -152,31 +184,31 @@ def _padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-def _within(state: _Scan, data: int, size: int) -> None:
-    if data + size > state.size:
-        left = max(0, state.size - data)
-        raise _DamagedError(f"a member of {size} bytes, but the file ends after {left}")
+def _within(end: int, data: int, size: int, name: bytes = b"") -> None:
+    if data + size > end:
+        left = max(0, end - data)
+        raise DamagedTarError(f"a member of {size} bytes, but the file ends after {left}", name)
 
 
-def _extension(state: _Scan, data: int, size: int) -> bytes:
+def _extension(read: Read, data: int, size: int) -> bytes:
     if size > MAX_EXTENSION_BYTES:
-        raise _DamagedError(f"an extended header of {size} bytes, over {MAX_EXTENSION_BYTES}")
-    return os.pread(state.fd, size, data)
+        raise DamagedTarError(f"an extended header of {size} bytes, over {MAX_EXTENSION_BYTES}")
+    return read(size, data)
 
 
-def _extend(stated: _Stated, kind: bytes, data: bytes) -> None:
+def _extended(stated: _Stated, kind: bytes, data: bytes) -> _Stated:
     if kind == b"L":
-        stated.name = stated.name or data.split(b"\0", 1)[0]
-        return
+        return stated._replace(name=stated.name or data.split(b"\0", 1)[0])
     for key, value in _pax_records(data):
         if key == b"path":
-            stated.name = value
+            stated = stated._replace(name=value)
         elif key.startswith(b"GNU.sparse."):
-            stated.sparse = True
+            stated = stated._replace(sparse=True)
         elif key == b"size":
             if not value.isdigit() or len(value) > 18:
-                raise _DamagedError(f"an extended header states the size {value[:20]!r}")
-            stated.size = int(value)
+                raise DamagedTarError(f"an extended header states the size {value[:20]!r}")
+            stated = stated._replace(size=int(value))
+    return stated
 
 
 def _pax_records(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -187,31 +219,30 @@ def _pax_records(data: bytes) -> list[tuple[bytes, bytes]]:
         length = data[begin:space]
         end = begin + int(length) if length.isdigit() else 0
         if not begin < space < end <= len(data):
-            raise _DamagedError("an extended header has a record of impossible length")
+            raise DamagedTarError("an extended header has a record of impossible length")
         key, _, value = data[space + 1 : end - 1].partition(b"=")
         records.append((key, value))
         begin = end
     return records
 
 
-def _after_sparse_map(state: _Scan, header: bytes, data: int) -> int:
+def _after_sparse_map(read: Read, header: bytes, data: int) -> int:
     """Where the data of an old GNU sparse file begins: its map may go on in further blocks."""
     goes_on = header[482]
     while goes_on:
-        block = os.pread(state.fd, BLOCK, data)
+        block = read(BLOCK, data)
         if len(block) < BLOCK:
-            raise _DamagedError("a sparse map is cut off")
+            raise DamagedTarError("a sparse map is cut off")
         goes_on, data = block[504], data + BLOCK
     return data
 
 
-def _end(state: _Scan, position: int) -> int | None:
+def _end(read: Read, position: int) -> None:
     """Two zero blocks end an archive; what follows may only be padding."""
-    if os.pread(state.fd, BLOCK, position + BLOCK) != _ZERO:
-        raise _DamagedError("a zeroed header where a member or two zero blocks should be")
+    if read(BLOCK, position + BLOCK) != _ZERO:
+        raise DamagedTarError("a zeroed header where a member or two zero blocks should be")
     position += 2 * BLOCK
-    while rest := os.pread(state.fd, _READ_BYTES, position):
+    while rest := read(_READ_BYTES, position):
         if rest.count(0) != len(rest):
-            raise _DamagedError("data after the end mark: zeroed headers, or a second archive")
+            raise DamagedTarError("data after the end mark: zeroed headers, or a second archive")
         position += len(rest)
-    return None

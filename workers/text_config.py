@@ -11,7 +11,9 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-Family = Literal["qwen2_vl", "internvl", "llava"]
+Family = Literal[
+    "qwen2_vl", "internvl", "llava", "deepseek_vl", "docowl", "xcomposer", "nvlm_d", "points"
+]
 
 
 class MarkNames(NamedTuple):
@@ -33,6 +35,14 @@ _QWEN_START, _QWEN_END = "<|vision_start|>", "<|vision_end|>"
 _INTERNVL = MarkNames("<img>", "<IMG_CONTEXT>", "</img>")
 _LLAVA = MarkNames(None, "<image>", None)
 
+_PADS: Mapping[Family, str] = {
+    "deepseek_vl": "<image_placeholder>",
+    "docowl": "<|image|>",
+    "xcomposer": "<ImageHere>",
+    "nvlm_d": "<|vision_pad|>",  # the tags around tiles are the policy's text
+    "points": "<|image_pad|>",
+}
+
 FAMILIES: Mapping[Family, FamilyNames] = {
     "qwen2_vl": FamilyNames(
         image=MarkNames(_QWEN_START, "<|image_pad|>", _QWEN_END),
@@ -40,6 +50,10 @@ FAMILIES: Mapping[Family, FamilyNames] = {
     ),
     "internvl": FamilyNames(image=_INTERNVL, video=_INTERNVL),
     "llava": FamilyNames(image=_LLAVA, video=_LLAVA),
+    **{
+        family: FamilyNames(image=MarkNames(None, pad, None), video=MarkNames(None, pad, None))
+        for family, pad in _PADS.items()
+    },
 }
 
 VISION_NAMES: tuple[str, ...] = tuple(
@@ -58,6 +72,12 @@ class TextConfig(BaseModel):
     template: Literal["plain", "chatml", "tokenizer"] = "chatml"
     """`tokenizer` is the chat template that comes with the tokenizer."""
     family: Family = "qwen2_vl"
+    """A recipe that does not say takes the family of its policies."""
+
+    media: Literal["in_place", "front", "mixed"] = "in_place"
+    """Where media stand: as the record has them, in front of their conversation's first question,
+    or so in a seeded half of the samples (`turns.media_in_front`).
+    """
 
     @model_validator(mode="after")
     def _has_template(self) -> Self:
@@ -78,3 +98,5 @@ class TokenizeConfig(BaseModel):
     """Source name to the text appended to the last text of each user turn.
 
     A block holds one source: give that one only, so that no other suffix changes its spec."""
+    seed: int = 0
+    """Chooses the half of `media = "mixed"`; give none where nothing is chosen."""

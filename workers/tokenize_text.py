@@ -7,6 +7,7 @@ token is written here: how many there are is decided later, from the sizes of th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from workers.chat_template import TemplateRefusalError
 from workers.script import MEDIA, Script, write_chatml, write_plain
 from workers.text_config import TextConfig, TokenizeConfig
 from workers.tokenizer_protocol import BREAK_ID, Encoded, Tokenizer, reserved_character
-from workers.turns import Turn, read_turns, with_suffix
+from workers.turns import Turn, media_in_front, read_turns, with_suffix
 
 VERSION = 1
 
@@ -47,23 +48,25 @@ _NOTHING = Row(drop=Reason.EMPTY_SAMPLE, message="no text to learn from")
 def tokenize(table: pa.Table, tokenizer: Tokenizer, config: TokenizeConfig) -> pa.Table:
     """Row for row; samples dropped before get empty lists, and `drop` holds only this stage's."""
     write = _writer(tokenizer, config.text)
-    drops, sources = (table.column(name).to_pylist() for name in ("drop", "source"))
+    names = ("sample_id", "drop", "source")
+    ids, drops, sources = (table.column(name).to_pylist() for name in names)
     items = pc.list_value_length(table.column("items")).to_pylist()
-    columns = (drops, sources, items, read_turns(table.column("turns")))
+    columns = (ids, drops, sources, items, read_turns(table.column("turns")))
     rows: list[Row] = []
     scripts: dict[int, Script] = {}
-    for dropped, source, shown, turns in zip(*columns, strict=True):
+    for sample_id, dropped, source, shown, turns in zip(*columns, strict=True):
         found: Script | Row = Row()
         if dropped is None:
             _check_items(turns, shown)
+            placed = media_in_front(turns) if _to_front(sample_id, config) else turns
             suffix = config.prompt_suffix.get(source)
-            found = _script(with_suffix(turns, suffix) if suffix else turns, write)
+            found = _script(with_suffix(placed, suffix) if suffix else placed, write)
         if isinstance(found, Script):
             scripts[len(rows)] = found
         rows.append(Row() if isinstance(found, Script) else found)
     encoded = tokenizer.encode_documents([script.document for script in scripts.values()])
-    for (index, script), ids in zip(scripts.items(), encoded, strict=True):
-        rows[index] = _row(script, ids)
+    for (index, script), tokens in zip(scripts.items(), encoded, strict=True):
+        rows[index] = _row(script, tokens)
     return _table(table.column("sample_id"), rows)
 
 
@@ -83,6 +86,13 @@ def _writer(tokenizer: Tokenizer, config: TextConfig) -> Callable[[Sequence[Turn
         return template.write(turns, tokenizer)
 
     return write
+
+
+def _to_front(sample_id: str, config: TokenizeConfig) -> bool:
+    """Whether the media of this sample go to the front; a sample's copies are all alike."""
+    if config.text.media != "mixed":
+        return config.text.media == "front"
+    return hashlib.sha256(f"{config.seed}/media/{sample_id}".encode()).digest()[0] < 128
 
 
 def _check_items(turns: Iterable[Turn], items: int) -> None:

@@ -1,16 +1,20 @@
 """The turns of SURVEYED rows as Python values, read column by column (5 x as fast
-as row by row).
+as row by row), and what a recipe changes in them: suffixes, and where media stand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import flat, offsets, one_chunk
+
+PLACEHOLDER = "<image>"
+"""Ordinary text that says where one of several media stood before it moved to the front."""
 
 
 class Turn(NamedTuple):
@@ -59,3 +63,43 @@ def _ended(parts: Sequence[str | int], suffix: str) -> list[str | int]:
             ended[index] = part + suffix
             return ended
     return [*ended, suffix]
+
+
+def media_in_front(turns: Sequence[Turn]) -> list[Turn]:
+    """All media of a conversation in front of its first user turn, in order, then one line end.
+
+    The in-the-front format of LLaVA-NeXT-Interleave's paper (arXiv 2407.07895): where several
+    media leave their places, each leaves a PLACEHOLDER, but none in an answer, which is learned.
+    Line end and stripped text as in LLaVA-VL/LLaVA-NeXT llava/train/train.py
+    `preprocess_multimodal` and, for several, its `preprocess_qwen` of June 2024. Documents (role
+    text) keep their media, and end the conversation before them, so that items stay in order.
+    """
+    moved: list[Turn] = []
+    for is_document, group in groupby(turns, key=lambda turn: turn.role == "text"):
+        turns_between = list(group)
+        moved += turns_between if is_document else _conversation_in_front(turns_between)
+    return moved
+
+
+def _conversation_in_front(turns: list[Turn]) -> list[Turn]:
+    media = [part for turn in turns for part in turn.parts if isinstance(part, int)]
+    first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
+    if not media or first is None:
+        return turns
+    stay = turns[first].parts[: len(media)] == media
+    mark = "" if stay or len(media) == 1 else PLACEHOLDER
+    moved = []
+    for index, turn in enumerate(turns):
+        if index == first:
+            text = _without_media(turn, mark)
+            moved.append(Turn(turn.role, [*media, f"\n{text}"] if text else [*media]))
+        elif any(isinstance(part, int) for part in turn.parts):
+            text = _without_media(turn, "" if turn.learned else mark)
+            moved.append(Turn(turn.role, [text] if text else []))
+        else:
+            moved.append(turn)
+    return moved
+
+
+def _without_media(turn: Turn, mark: str) -> str:
+    return "".join(mark if isinstance(part, int) else part for part in turn.parts).strip()

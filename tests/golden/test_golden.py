@@ -6,28 +6,36 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.policies import policy_kinds
 from schemas.errors import RecipeError
 from tests.golden.compare import ADAPTERS, SHARED, compare, main, read_rows
 from workers.geometry import geometry
-from workers.policies.fixed import Fixed
 from workers.policies.internvl import InternVL
 from workers.policies.protocol import Policy
 from workers.policies.qwen2_vl import Qwen2VL
 
 DATA = Path(__file__).parent / "data"
+PATHS = {path.name.removesuffix(".jsonl.gz"): path for path in sorted(DATA.rglob("*.jsonl.gz"))}
 
 
-@pytest.mark.parametrize("folder", [DATA, SHARED], ids=["kept", "shared"])
+def test_every_adapter_has_its_file() -> None:
+    assert [name for name in ADAPTERS if name not in PATHS] == []
+
+
 @pytest.mark.parametrize("name", sorted(ADAPTERS))
-def test_every_field_of_every_row(name: str, folder: Path) -> None:
-    path = folder / f"{name}.jsonl.gz"
-    if folder == SHARED and not path.exists():
-        pytest.skip("the full golden files are not beside this checkout")
-    rows = read_rows(path)
+def test_every_field_of_every_row(name: str) -> None:
+    rows = read_rows(PATHS[name])
     report = compare(rows, ADAPTERS[name])
     assert report.misses == []
-    assert report.passed + report.pending == len(rows)
-    assert report.passed > 0
+    assert report.passed == len(rows) > 0
+
+
+@pytest.mark.parametrize("name", sorted(PATHS))
+def test_the_file_kept_here_is_the_reference_s(name: str) -> None:
+    path = SHARED / PATHS[name].relative_to(DATA)
+    if not path.exists():
+        pytest.skip("the golden files are not beside this checkout")
+    assert read_rows(PATHS[name]) == read_rows(path)
 
 
 def test_a_changed_or_unknown_field_is_a_miss() -> None:
@@ -49,8 +57,11 @@ def test_an_unknown_parameter_is_a_miss_of_its_row_only() -> None:
 
 def test_main_answers_with_a_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(DATA) == 0
-    assert "qwen2_vl: 14600 of 14600 rows" in capsys.readouterr().out
+    assert "qwen2_vl.jsonl.gz: 14600 of 14600 rows" in capsys.readouterr().out
     assert main(tmp_path) == 1
+    (tmp_path / "unheard_of.jsonl").write_text("{}\n")
+    assert main(tmp_path) == 1
+    assert "no adapter knows this file" in capsys.readouterr().out
 
 
 def test_a_line_may_change_settings() -> None:
@@ -112,21 +123,46 @@ def test_refusals_are_answers() -> None:
     assert all(set(record) == {"drop", "message"} for record in records)
 
 
-@pytest.mark.parametrize(
-    ("policy", "version", "digest"),
-    [
-        (Qwen2VL(), 1, "64130db58b7b59ca"),
-        (InternVL(), 1, "6063aba2e1342d80"),
-        (Fixed(), 1, "dfac6b7b17c151de"),
-    ],
-    ids=lambda value: getattr(value, "kind", None),
-)
-def test_another_answer_is_another_version(policy: Policy, version: int, digest: str) -> None:
+PINNED: dict[str, tuple[int, str]] = {
+    "fixed": (1, "5072c112c195775b"),
+    "llava15": (1, "792f38b3706c74a9"),
+    "llava_hr": (1, "a23ac8341ad2f765"),
+    "deepseek_vl": (1, "5c8c06e2495e29c9"),
+    "internvl": (1, "50963defc1953e3d"),
+    "nvlm_d": (1, "c66bc7e9aa9bb892"),
+    "llava_next": (1, "5c9ca4b8343d8ef8"),
+    "llava_next_video": (1, "fb6d7408461ab343"),
+    "llava_next_interleave": (1, "0b084db3ece7026a"),
+    "llava_onevision": (1, "651f13892946e2b2"),
+    "oryx": (1, "9a457b0c85a7d9a2"),
+    "qwen2_vl": (1, "0e5b482a51c79450"),
+    "qwen2_5_vl": (1, "0e5b482a51c79450"),
+    "qwen3_vl": (1, "e6f2ccb36d57e13e"),
+    "navit": (1, "001787da50994065"),
+    "points1_0": (1, "14fe76799e3d1d3e"),
+    "points1_5": (1, "ae66bbe8a78e0758"),
+    "llava_uhd": (1, "b2744a76ff4f7386"),
+    "docowl1_5": (1, "faa894dfb9b9fbfd"),
+    "xcomposer_hd": (1, "c44efd404919bd9b"),
+    "deepseek_vl2": (1, "a1476d4654965905"),
+    "siglip2_naflex": (1, "35fc24b03d412920"),
+}
+"""VERSION, and the digest of the answers, of every kind with its defaults."""
+
+
+@pytest.mark.parametrize("kind", policy_kinds())
+def test_another_answer_is_another_version(kind: str) -> None:
     """If this fails, raise the policy's VERSION and pin the new digest: old builds are stale."""
+    policy: Policy = policy_kinds()[kind](kind=kind)
     lines: list[dict[str, object]]
-    lines = [{"width": 7 + 61 * i, "height": 4001 - 57 * i} for i in range(70)]
+    lines = [{"width": 7 + 61 * i, "height": 4001 - 57 * i, "key": i} for i in range(70)]
+    lines += [{"width": 16 * i, "height": 320, "images": 3} for i in range(1, 30)]
     video: dict[str, object] = {"width": 640, "height": 360, "fps": 29.97, "video_start": 1.0}
-    lines += [{**video, "frames": 3 + 97 * i} for i in range(30)]
+    lines += [{**video, "frames": 3 + 97 * i, "key": i} for i in range(30)]
     records = [{**record, "message": None} for record in geometry(policy, lines)]
     answers = json.dumps(records, sort_keys=True)
-    assert (policy.VERSION, sha256(answers.encode()).hexdigest()[:16]) == (version, digest)
+    assert (policy.VERSION, sha256(answers.encode()).hexdigest()[:16]) == PINNED[kind]
+
+
+def test_every_kind_is_pinned() -> None:
+    assert sorted(PINNED) == sorted(policy_kinds())

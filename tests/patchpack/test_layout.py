@@ -85,8 +85,17 @@ def _arrays(draw: st.DrawFn, base: Pack, payloads: list[list[Payload]]) -> Array
         canvas_wh=np.ones((n, 2), np.int32),
         paste_xy=np.zeros((n, 2), np.int32),
         pad_rgb=np.full((n, 3), 255, np.uint8),
+        view_wh=np.ones((n, 2), np.int32),
+        resample=np.full(n, draw(st.integers(0, 2)), np.uint8),
+        transposed=np.zeros(n, np.uint8),
         thumbnail=np.zeros(n, np.uint8),
+        thumbnail_of=np.full(n, draw(st.integers(0, 2)), np.uint8),
         thumbnail_wh=np.zeros((n, 2), np.int32),
+        thumbnail_resized_wh=np.zeros((n, 2), np.int32),
+        thumbnail_xy=np.zeros((n, 2), np.int32),
+        runs=np.ones(n, np.int32),
+        parts=np.ones((len(grids), 3), np.int32),
+        part_item=grids.astype(np.int32),
         grid_thw=np.ones((len(grids), 3), np.int32),
         grid_item=grids.astype(np.int32),
         frame_indices=np.arange(len(frames), dtype=np.int32),
@@ -245,7 +254,7 @@ def test_every_array_must_be_there_with_its_dtype_and_length(name: str) -> None:
     with pytest.raises(FormatError, match=f"3f2a91bc-00000006: {name}"):
         decode(header, without(pack, name))
     for wrong in (
-        getattr(pack.arrays, name).astype(np.float32 if name != "boxes_xyxy" else "f8"),
+        getattr(pack.arrays, name).astype("f8" if ARRAYS[name].dtype == "F32" else np.float32),
         getattr(pack.arrays, name)[None],
     ):
         arrays = load(members(pack)[1]) | {name: wrong}
@@ -263,6 +272,10 @@ WRONG_ARRAYS: dict[str, Array] = {
     "crops_item": np.array([-1, 0], np.int32),
     "crops_ltrb": np.zeros((2, 4), np.int32),
     "frame_indices": np.array([-1, 0, 1], np.int32),
+    "kept_patches": np.array([0, -3, 5], np.int32),
+    "parts": np.array([[2, -2, 2], [1, 2, 0]], np.int32),
+    "runs": np.array([1, 0], np.int32),
+    "resample": np.array([0, 3], np.uint8),
     "frame_item": np.array([1, 1, 2], np.int32),
     "camera_item": np.array([2], np.int32),
     "payload": np.array([1, 2], np.uint8),
@@ -279,6 +292,15 @@ def test_wrong_values_are_named_both_on_reading_and_on_writing(name: str) -> Non
     wrong = Pack(pack.header, Arrays(**columns | {name: WRONG_ARRAYS[name]}), pack.payloads)
     with pytest.raises(FormatError, match=f"3f2a91bc-00000006: {name}"):
         encode(wrong)
+
+
+def test_a_thumbnail_that_the_model_makes_has_no_tensor() -> None:
+    pack = media_pack(0, [image(b"x")] * 4)
+    made = replace(pack.arrays, thumbnail_of=np.array([2, 0], np.uint8))
+    tensors = replace(pack.header, item_tensor=["image.00000", "image.00001"])
+    encode(Pack(tensors, made, pack.payloads))
+    with pytest.raises(FormatError, match="item 0 has 1 tensors, expected 2"):
+        encode(Pack(tensors, pack.arrays, pack.payloads))
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 6])

@@ -16,7 +16,7 @@ from patchpack import Pack, decode
 from patchpack.index import decode_index
 from pipelines.build import Built, RunStage, build, call
 from pipelines.engine import Engine, RayEngine
-from pipelines.recipe import load_recipe
+from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
 from tests.tiny_source import write_recipe, write_source
 from workers.sidefiles import index_path

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from flows.cli import app
 from pipelines.build import build, call
 from pipelines.engine import NoWork
-from pipelines.recipe import load_recipe
+from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
 from schemas.errors import RecipeError
 from tests.tiny_source import asked, write_recipe, write_records
@@ -33,7 +33,7 @@ def complaint(command: str, *arguments: str | Path) -> str:
     return result.stderr.removeprefix("error: ")
 
 
-QWEN_KEYS = "kind, variant, patch_size, merge_size, temporal_patch_size, min_pixels"
+QWEN_KEYS = "kind, variant, video_variant, patch_size, merge_size, temporal_patch_size"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,11 @@ QWEN_KEYS = "kind, variant, patch_size, merge_size, temporal_patch_size, min_pix
         ('"qwen2_vl"', '"qwen2_vl"\npixels = 1', rf"pixels: unknown key \(allowed: {QWEN_KEYS}"),
         ('"qwen2_vl"', '"qwen2_vl"\nvariant = "v"', r"variant: .*'qwen_vl_utils'.*'hf_4.45.0'"),
         ('"qwen2_vl"', '"qwen2_vl"\nmax_pixels = "x"', r"max_pixels: .*integer.*\(got 'x'\)"),
+        ('"qwen2_vl"', '"qwen2_vl"\nmatch = {sorce = "a"}', r"policy.0.match.sorce: unknown key"),
+        ('"qwen2_vl"', '"qwen2_vl"\nmatch = {source = "a"}', r"0.match.source: no source is .*'a'"),
+        ('"qwen2_vl"', '"qwen2_vl"\nmatch = {signal = "hue"}', r"policy.0.match.signal: .*'width'"),
+        ('"qwen2_vl"', '"qwen2_vl"\nmatch = {above = 3}', r"policy.0.match: signal needs above or"),
+        ("[pack]", '[[policy]]\nkind = "fixed"\n[pack]', r"one model takes one kind of position"),
         ("kind = 'records'", "kind = 'csv'", r"sources.0.kind: .*'records' \(got 'csv'\)"),
         ("'pixels'", "'pixel'", r"render.payload: .*'source' or 'pixels' \(got 'pixel'\)"),
         ("lanes = 2", "lanes = 3", r"pack.lanes: must be a power of two \(got 3\)"),

@@ -12,7 +12,7 @@ import pytest
 
 from patchpack.index import decode_index, encode_index
 from pipelines.build import build, call, plan
-from pipelines.recipe import load_recipe
+from pipelines.load_recipe import load_recipe
 from pipelines.render import known_faults
 from pipelines.steps import Workshop
 from pipelines.summary import examples_of_drops
@@ -111,7 +111,7 @@ def test_of_two_faults_of_a_medium_the_same_counts_in_any_order() -> None:
             ("a", {"drop": "undecodable", "message": "broken"}),
         )
     ]
-    wanted = pa.table({"key": ["a", "b"]})
+    wanted = pa.table({"key": ["a", ""], "xyz_key": ["", "b"]})
     for order in (rows, rows[::-1]):
         index = pa.Table.from_pylist(order, schema=PAYLOADS)
         assert known_faults(index, wanted) == {"s": ("undecodable", "broken")}

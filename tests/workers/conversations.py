@@ -47,9 +47,12 @@ def sample(turns: Turns, drop: str | None = None, source: str = "s") -> dict[str
 
 
 def run(
-    samples: list[dict[str, Any]], suffix: dict[str, str] | None = None, **text: Any
+    samples: list[dict[str, Any]],
+    suffix: dict[str, str] | None = None,
+    seed: int = 0,
+    **text: Any,
 ) -> list[dict[str, Any]]:
-    config = TokenizeConfig(text=TextConfig(**text), prompt_suffix=suffix or {})
+    config = TokenizeConfig(text=TextConfig(**text), prompt_suffix=suffix or {}, seed=seed)
     table = pa.Table.from_pylist(samples, schema=SURVEYED)
     result = tokenize(table, load_tokenizer(config.text), config)
     assert result.schema == TOKENIZED

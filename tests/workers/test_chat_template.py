@@ -113,7 +113,7 @@ def test_answers_are_learned_with_the_token_that_ends_them(
     model: str, end: str, request: pytest.FixtureRequest
 ) -> None:
     text = {"tokenizer": request.getfixturevalue(model), "template": "tokenizer"}
-    (row,) = run([sample(TALK)], None, **text)
+    (row,) = run([sample(TALK)], None, 0, **text)
     said = [span.lstrip() for span in learned(row, **text)]  # a blank may be merged into a word
     assert said == [f"A red house.{end}", f"A blue car über 图片 😀.{end}"]
 
@@ -141,7 +141,7 @@ def test_chatml_equals_a_chatml_template(qwen: str) -> None:
 def test_documents_take_no_chat_template(qwen: str) -> None:
     text = {"tokenizer": qwen, "template": "tokenizer"}
     rows = run(
-        [sample([("text", ["ab"])]), sample([("text", ["a"]), ("user", ["b"])])], None, **text
+        [sample([("text", ["ab"])]), sample([("text", ["a"]), ("user", ["b"])])], None, 0, **text
     )
     assert decoded(rows[0], **text) == "ab<|endoftext|>"
     assert rows[1]["drop"] == "bad_record"
@@ -189,7 +189,7 @@ def test_a_conversation_that_the_template_refuses_is_dropped(tmp_path: Path) -> 
 def test_templates_that_write_the_date_write_a_fixed_one(tmp_path: Path) -> None:
     name = save_tokenizer(tmp_path, "\n  {{ strftime_now('%Y') }}" + QWEN_TEMPLATE)
     text = {"tokenizer": name, "template": "tokenizer"}
-    (row,) = run([sample(TALK)], None, **text)
+    (row,) = run([sample(TALK)], None, 0, **text)
     assert decoded(row, **text).startswith("\n  26 Jul 2024<|im_start|>system")
 
 
@@ -214,7 +214,7 @@ def test_sentencepiece_blanks_and_specials(tmp_path: Path, scheme: str) -> None:
     name = save_files(tokenizer, tmp_path, VICUNA_TEMPLATE, "</s>")
     turns: Turns = [("user", ["a fox "]), ("assistant", ["b fox"]), ("user", ["a </s>"])]
     text = {"tokenizer": name, "template": "tokenizer"}
-    good, forged = run([sample(turns[:2]), sample(turns)], None, **text)
+    good, forged = run([sample(turns[:2]), sample(turns)], None, 0, **text)
     messages = [{"role": role, "content": parts[0]} for role, parts in turns[:2]]
     assert good["tokens"] == reference(name, messages)
     assert [span.strip() for span in learned(good, **text)] == ["b fox </s>"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ContractError
-from workers.expand import FEATURE, TextRow, VisionBlock, VisionIds, expand, planned_length
+from workers.expand import TextRow, VisionBlock, VisionIds, expand, planned_length
 from workers.text_tokenizers import BytesTokenizer
 from workers.vision_ids import Marks
 
@@ -19,6 +19,11 @@ LLAVA = VisionIds(image=Marks(None, 901, None), video=Marks(None, 901, None))
 
 def row(tokens: Sequence[int], loss: Sequence[int] = (), slots: Sequence[int] = ()) -> TextRow:
     return TextRow(*(np.array(values, np.int32) for values in (tokens, loss, slots)))
+
+
+def features(kind: str, tokens: int) -> VisionBlock:
+    """One run of so many features."""
+    return VisionBlock(kind, [(1, tokens, 0)])
 
 
 def test_text_alone_stays_as_it_is() -> None:
@@ -31,7 +36,7 @@ def test_text_alone_stays_as_it_is() -> None:
 
 
 def test_an_image_stands_before_its_slot() -> None:
-    sample = expand(row([1, 2, 3], [1, 3], [2]), [VisionBlock("image", 3)], QWEN)
+    sample = expand(row([1, 2, 3], [1, 3], [2]), [features("image", 3)], QWEN)
     assert sample.tokens.tolist() == [1, 2, 900, 901, 901, 901, 902, 3]
     assert sample.token_kind.tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
     assert sample.loss.tolist() == [0, 1, 0, 0, 0, 0, 0, 1]
@@ -39,14 +44,14 @@ def test_an_image_stands_before_its_slot() -> None:
 
 
 def test_frames_have_their_names_around_them() -> None:
-    block = VisionBlock("video", 4, runs=2, run_text=[[7, 8], [9], [10]])
+    block = VisionBlock("video", [(1, 2, 0)], runs=2, run_text=[[7, 8], [9], [10]])
     sample = expand(row([1], slots=[0]), [block], QWEN)
     assert sample.tokens.tolist() == [7, 8, 900, 903, 903, 902, 9, 900, 903, 903, 902, 10, 1]
     assert sample.runs == ((0, 3, 2), (0, 8, 2))
 
 
 def test_items_in_one_place_keep_their_order() -> None:
-    blocks = [VisionBlock("video", 1), VisionBlock("view", 2)]
+    blocks = [features("video", 1), features("view", 2)]
     sample = expand(row([1], [0, 1], [1, 1]), blocks, LLAVA)
     assert sample.tokens.tolist() == [1, 901, 901, 901]
     assert sample.runs == ((0, 1, 1), (1, 2, 2))
@@ -69,10 +74,10 @@ def test_ids_come_from_the_family() -> None:
     ("text", "blocks"),
     [
         (row([1], slots=[0]), []),
-        (row([1]), [VisionBlock("image", 1)]),
-        (row([1], slots=[2]), [VisionBlock("image", 1)]),
-        (row([1], slots=[-1]), [VisionBlock("image", 1)]),
-        (row([1, 2], slots=[2, 1]), [VisionBlock("image", 1)] * 2),
+        (row([1]), [features("image", 1)]),
+        (row([1], slots=[2]), [features("image", 1)]),
+        (row([1], slots=[-1]), [features("image", 1)]),
+        (row([1, 2], slots=[2, 1]), [features("image", 1)] * 2),
     ],
 )
 def test_slots_that_do_not_fit_are_refused(text: TextRow, blocks: list[VisionBlock]) -> None:
@@ -81,10 +86,23 @@ def test_slots_that_do_not_fit_are_refused(text: TextRow, blocks: list[VisionBlo
 
 
 def test_blocks_that_do_not_add_up_are_refused() -> None:
-    with pytest.raises(ContractError, match="5 feature tokens"):
-        VisionBlock("video", 5, runs=2)
+    with pytest.raises(ContractError, match="0 embeddings"):
+        VisionBlock("video", [(3, 0, 0)], runs=2)
+    with pytest.raises(ContractError, match="0 runs"):
+        VisionBlock("video", [(1, 2, 0)], runs=0)
     with pytest.raises(ContractError, match="run_text"):
-        VisionBlock("video", 4, runs=2, run_text=[[], []])
+        VisionBlock("video", [(1, 2, 0)], runs=2, run_text=[[], []])
+
+
+def test_newlines_and_other_embeddings_stand_after_their_rows() -> None:
+    oryx = VisionBlock("image", [(1, 0, 3), (2, 2, 2), (1, 0, 3)])
+    sample = expand(row([1, 2], [0, 2], [1]), [oryx], LLAVA)
+    assert sample.tokens.tolist() == [1, *[901] * 8, 2]
+    assert sample.token_kind.tolist() == [0, 3, 1, 1, 2, 1, 1, 2, 3, 0]
+    assert sample.loss.tolist() == [1, *[0] * 8, 1]
+    assert sample.runs == ((0, 1, 8),)
+    unpadded_to_nothing = VisionBlock("image", [(1, 4, 0), (3, 0, 2)])
+    assert unpadded_to_nothing.run_kinds().tolist() == [1, 1, 1, 1, 2, 2, 2]
 
 
 IDS = st.lists(st.integers(0, 255), max_size=3)
@@ -95,7 +113,8 @@ def blocks(draw: st.DrawFn) -> VisionBlock:
     runs = draw(st.integers(1, 4))
     texts = draw(st.one_of(st.just([]), st.lists(IDS, min_size=runs + 1, max_size=runs + 1)))
     kind = draw(st.sampled_from(["image", "video", "view"]))
-    return VisionBlock(kind, runs * draw(st.integers(1, 5)), runs, texts)
+    part = st.tuples(st.integers(1, 3), st.integers(1, 4), st.sampled_from([0, 2, 3]))
+    return VisionBlock(kind, draw(st.lists(part, min_size=1, max_size=3)), runs, texts)
 
 
 @given(st.data(), st.sampled_from([QWEN, LLAVA]))
@@ -115,9 +134,18 @@ def test_everything_stands_in_its_place_once(data: st.DataObject, ids: VisionIds
     for item, start, length in sample.runs:
         spans[start : start + length] += 1
         assert set(sample.tokens[start : start + length]) == {ids.marks(items[item].kind).pad}
-    assert (spans == (sample.token_kind == FEATURE)).all()
+        assert sample.token_kind[start : start + length].tolist() == _kinds(items[item])
+    assert (spans == (sample.token_kind > 0)).all()
     assert [sum(r.item == i for r in sample.runs) for i in range(len(items))] == [
         item.runs for item in items
+    ]
+
+
+def _kinds(block: VisionBlock) -> list[int]:
+    return [
+        kind
+        for rows, columns, after in block.parts
+        for kind in ([1] * columns + [after] * (after > 0)) * rows
     ]
 
 
@@ -130,7 +158,7 @@ def _naive(
         out += tokens[start:end]
         if index < len(items):
             block, marks = items[index], ids.marks(items[index].kind)
-            one = [marks.start, *[marks.pad] * (block.vision_tokens // block.runs), marks.end]
+            one = [marks.start, *[marks.pad] * len(_kinds(block)), marks.end]
             texts = list(block.run_text) or [[]] * (block.runs + 1)
             for text in texts[:-1]:
                 out += [*text, *(token for token in one if token is not None)]

@@ -37,12 +37,19 @@ def sized(
     thumbnail: int = 0,
 ) -> SizedRow:
     return {
+        "via_wh": [],
+        "transposed": False,
         "resized_wh": list(wh),
         "canvas_wh": list(canvas or wh),
         "paste_xy": list(xy),
         "pad_rgb": [1, 2, 3],
+        "view_wh": list(canvas or wh),
+        "resample": "bicubic",
         "thumbnail": "last" if thumbnail else "none",
+        "thumbnail_of": "source",
         "thumbnail_wh": [thumbnail, thumbnail],
+        "thumbnail_resized_wh": [thumbnail, thumbnail],
+        "thumbnail_xy": [0, 0],
     }
 
 
@@ -73,27 +80,6 @@ def test_a_rendered_image_equals_the_qwen_processor(name: str, codec: Codec) -> 
     data = (GOLDEN / "images" / f"{image}.png").read_bytes()
     (found,) = stored(decode(data, 1, alpha), sized((columns * 14, rows * 14)), codec)
     assert np.abs(qwen_patches(found) - QWEN[name]).max() <= 1e-6
-
-
-INTERNVL = {
-    "photo_240x160__max6_size112": (3, 2, True),
-    "photo_97x61__max12_size56": (3, 2, True),
-    "doc_168x224__max12_size112": (3, 4, True),
-    "photo_240x160__max1_size448": (1, 1, False),
-}
-
-
-@pytest.mark.parametrize("name", INTERNVL)
-def test_rendered_tiles_equal_internvl(name: str) -> None:
-    columns, rows, has_thumbnail = INTERNVL[name]
-    side = int(name.rpartition("size")[2])
-    data = (GOLDEN / "images" / f"{name.partition('__')[0]}.png").read_bytes()
-    row = sized((columns * side, rows * side), thumbnail=side if has_thumbnail else 0)
-    canvas, *thumbnail = stored(decode(data, 1, "white"), row, "png")
-    boxes = [(x * side, y * side) for y in range(rows) for x in range(columns)]
-    tiles = [canvas.crop((x, y, x + side, y + side)) for x, y in boxes]
-    found = np.concatenate([np.asarray(tile) for tile in (*tiles, *thumbnail)])
-    assert np.array_equal(found, np.asarray(Image.open(GOLDEN / "internvl" / f"{name}.png")))
 
 
 def test_padding_has_its_colour_and_place() -> None:

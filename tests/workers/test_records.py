@@ -13,8 +13,18 @@ import pytest
 
 from schemas.errors import BuildError
 from schemas.reasons import Reason
-from workers.sources.records import MAX_LINE_BYTES, Line, parse_line, plan_blocks, read_lines
-from workers.sources.sample import Sample
+from workers.sources.records import (
+    MAX_LINE_BYTES,
+    Line,
+    RecordsOptions,
+    parse_line,
+    plan,
+    plan_blocks,
+    read,
+    read_lines,
+)
+from workers.sources.sample import DepthRef, Sample
+from workers.storage.folder import folder_of
 
 EYE = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
@@ -161,6 +171,10 @@ BAD_CAMERAS: list[dict[str, Any]] = [
     {"pose": [*EYE[:3], [0, 0, 0, 2]]},
     {"pose": [[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]},
     {"pose": [["1", 0, 0, 0], *EYE[1:]]},
+    {"pose": [[1, 0, 0, 1e300], *EYE[1:]]},
+    {"pose": None},
+    {"intrinsics": [1e-300, 500, 320, 240]},
+    {"intrinsics": [500, 500, 320, 1e300]},
 ]
 
 
@@ -170,6 +184,51 @@ def test_a_wrong_camera_is_named(changes: dict[str, Any]) -> None:
     sample = of_parts(views)
     assert sample.drop is Reason.BAD_CAMERA
     assert f"parts[0].views[1].{next(iter(changes))}" in (sample.message or "")
+
+
+def test_a_view_may_have_a_depth_map() -> None:
+    depths: list[dict[str, Any]] = [
+        {"path": "./d.png"},
+        {"tar": "d.tar", "member": "7", "steps_a_metre": 4000},
+    ]
+    views = [view(), *(view(depth=depth) for depth in depths)]
+    none, file, member = of_parts({"type": "views", "convention": "opencv", "views": views}).media
+    assert none.depth is None
+    where = "turns[0].parts[0].views"
+    assert file.depth == DepthRef("d.png", "", f"{where}[1].depth", 1000.0)
+    assert member.depth == DepthRef("d.tar", "7", f"{where}[2].depth", 4000.0)
+
+
+BAD_DEPTHS: list[tuple[dict[str, Any], Reason, str]] = [
+    (view(depth={}), Reason.BAD_RECORD, "views[0].depth.path: "),
+    (view(depth="d.png"), Reason.BAD_RECORD, "views[0].depth: expected an object"),
+    (view(depth=None), Reason.BAD_RECORD, "views[0].depth: expected an object, found nothing"),
+    (view(depth={"path": "../d.png"}), Reason.PATH_OUTSIDE_ROOT, "views[0].depth.path: "),
+    (view(depth={"path": "d", "scale": 1}), Reason.BAD_RECORD, "unknown key 'scale'"),
+    *(
+        (view(depth={"path": "d", "steps_a_metre": steps}), Reason.BAD_CAMERA, ".steps_a_metre: ")
+        for steps in (0, -1000, 1e-320, 1e300, "1000", None, True)
+    ),
+    ({"path": "v.jpg", "depth": {"path": "d.png"}}, Reason.BAD_CAMERA, "views[0].intrinsics: "),
+]
+
+
+@pytest.mark.parametrize(("shown", "reason", "words"), BAD_DEPTHS)
+def test_a_wrong_depth_map_is_named(shown: dict[str, Any], reason: Reason, words: str) -> None:
+    sample = of_parts({"type": "views", "convention": "opencv", "views": [shown]})
+    assert sample.drop is reason
+    assert words in (sample.message or "")
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_a_depth_map_needs_a_camera(kind: str) -> None:
+    medium = {"path": "a", "depth": {"path": "d.png"}}
+    for sample in (
+        of_parts({"type": kind, **medium}),
+        of_text(f"<{kind}>", **{f"{kind}s": [medium]}),
+    ):
+        assert sample.drop is Reason.BAD_CAMERA
+        assert ".depth: a depth map needs a camera" in (sample.message or "")
 
 
 def test_a_view_without_a_convention_is_a_wrong_camera() -> None:
@@ -309,3 +368,33 @@ def test_the_example_line_of_the_documentation_is_a_record() -> None:
     sample = parsed(json.loads(line))
     assert (sample.sample_id, sample.drop) == ("000017", None)
     assert shape(sample) == [0, 1, 2, "What do they show?", "The same door, twice, and it opens."]
+
+
+def test_a_folder_gives_the_same_samples_with_their_origins(tmp_path: Path) -> None:
+    lines = [b'{"id": "a", "turns": [{"role": "text", "text": "x"}]}\n', b"\n", b"{}\n", b"[]"]
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b"".join(lines))
+    folder = folder_of(tmp_path)
+    blocks = plan(folder, "r.jsonl", 2)
+    assert blocks == plan_blocks(path, 2)
+    assert [(block.path, block.first_row, block.rows) for block in blocks] == [
+        ("r.jsonl", 0, 2),
+        ("r.jsonl", 3, 1),
+    ]
+    found = [item for block in blocks for item in read(folder, block, RecordsOptions())]
+    listed = [line for block in blocks for line in read_lines(path, block.start, block.end, 1)]
+    assert [sample.turns for sample, _ in found] == [parse_line(line).turns for line in listed]
+    assert [sample.message for sample, _ in found] == [
+        None,
+        "line 3: turns: expected a list, found nothing",
+        "line 4: the record: expected an object, found a list",
+    ]
+    begin = len(lines[0])
+    assert [origin for _, origin in found] == [
+        f"r.jsonl#0+{begin}",
+        f"r.jsonl#{begin + 1}+3",
+        f"r.jsonl#{begin + 4}+2",
+    ]
+    path.write_bytes(b"".join(lines).replace(b"x", b"y"))
+    with pytest.raises(BuildError, match=r"r\.jsonl changed while the build read it; build again"):
+        list(read(folder, blocks[0], RecordsOptions()))

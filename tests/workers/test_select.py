@@ -73,6 +73,15 @@ def test_a_medium_that_failed_drops_its_samples() -> None:
     ]
 
 
+def test_a_depth_map_that_failed_drops_its_samples() -> None:
+    deep = medium("view", depth_sha256="d" * 64, depth_path="d.tar", depth_member="7")
+    deep |= {"depth_offset": 512, "depth_size": 99}
+    rows = [shown("0", [medium(), deep]), shown("1", [medium("view")])]
+    first, second = selected(rows, faults={"d" * 64: ("undecodable", "png: broken")})
+    assert (first["drop"], second["drop"]) == ("undecodable", None)
+    assert first["message"] == "d.tar member '7' bytes 512+99: png: broken"
+
+
 def test_a_weight_counts_for_its_source_alone() -> None:
     rows = selected([shown("a"), shown("b", source="t")], weight=3.0)
     assert [row["copies"] for row in rows] == [3, 1]

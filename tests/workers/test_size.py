@@ -15,6 +15,7 @@ from tests.workers.plan_rows import Row, medium, shown, surveyed
 from workers.bytes_tokenizer import BytesTokenizer
 from workers.expand import VisionBlock, expand
 from workers.gather import gather
+from workers.match import Match, Rule
 from workers.policies.fixed import Fixed
 from workers.policies.internvl import InternVL
 from workers.policies.protocol import Policy
@@ -34,7 +35,7 @@ class Planned:
     def __init__(
         self,
         rows: Sequence[Row],
-        policy: Policy,
+        policy: Policy | Sequence[Rule],
         capacity: int = 10**6,
         family: Family = "qwen2_vl",
         payload: str = "pixels",
@@ -50,7 +51,8 @@ class Planned:
             "around_image": self.ids.image.overhead,
             "around_video": self.ids.video.overhead,
         }
-        config = SizeConfig(policy, capacity, payload, "jpeg", BYTES.encode, **around)
+        rules = policy if isinstance(policy, Sequence) else [Rule(policy)]
+        config = SizeConfig(rules, capacity, payload, "jpeg", BYTES.encode, **around)
         self.table = size(selected, self.surveyed, self.tokenized, config)
         assert self.table.schema == SIZED
         assert self.table.column("sample_id").equals(selected.column("sample_id"))
@@ -66,10 +68,7 @@ class Planned:
             for sample in gather(survey.take(take), text.take(take), table):
                 blocks = [
                     VisionBlock(
-                        item.source.kind,
-                        item.geometry.vision_tokens,
-                        item.geometry.runs,
-                        item.run_text,
+                        item.source.kind, item.geometry.parts, item.geometry.runs, item.run_text
                     )
                     for item in sample.items
                 ]
@@ -137,7 +136,11 @@ def test_fit_takes_the_steps_of_the_policy() -> None:
     smaller = policy.smaller()
     assert smaller is not None
     same = Planned(rows[:1], smaller).rows[0]
-    assert (first["fit"], first["items"], first["tokens"]) == (1, same["items"], same["tokens"])
+    assert (first["fit"], first["tokens"]) == (1, same["tokens"])
+    given_way = "max_pixels=150528&video_max_pixels=451584&total_pixels=67737600"
+    assert first["items"][0].pop("policy") == f"qwen2_vl/qwen_vl_utils?{given_way}"
+    assert same["items"][0].pop("policy") == "qwen2_vl/qwen_vl_utils"
+    assert first["items"] == same["items"]
     assert (second["fit"], second["items"][0]["resized_wh"]) == (0, [56, 56])
 
 
@@ -153,7 +156,10 @@ def test_all_media_of_a_sample_step_together() -> None:
         assert Planned([shown("a", media)], step).rows[0]["tokens"] > 400
         step = step.smaller()
     assert step is not None
-    assert Planned([shown("a", media)], step).rows[0]["items"] == row["items"]
+    same = Planned([shown("a", media)], step).rows[0]
+    for item in (*row["items"], *same["items"]):
+        assert item.pop("policy").startswith("qwen2_vl/qwen_vl_utils")
+    assert same["items"] == row["items"]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -190,3 +196,36 @@ def test_modelled_bytes_are_of_the_file_or_of_the_rendered_picture() -> None:
     rendered = 280 * 280 * BYTES_PER_KILOPIXEL["jpeg"] // 1000
     assert pixels["bytes"] == rendered + 6 * pixels["tokens"]
     assert source["bytes"] == 12345 + 6 * source["tokens"]
+
+
+DOCUMENTS_HIGH = [
+    Rule(Qwen2VL(max_pixels=4 * 784), Match(kind=("video",))),
+    Rule(Qwen2VL(max_pixels=1003520), Match(source=("s",), signal="aspect_ratio", above=1.9)),
+    Rule(Qwen2VL(max_pixels=200704), Match(signal="megapixels", below=2.0)),
+]
+
+
+def test_the_first_policy_that_matches_sizes_a_medium() -> None:
+    media = [medium(wh=(1000, 1000)), medium(wh=(1000, 2000)), medium("video", wh=(90, 90))]
+    row = Planned([shown("a", media)], DOCUMENTS_HIGH).rows[0]
+    assert row["drop"] is None
+    assert [item["resized_wh"] for item in row["items"][:2]] == [[448, 448], [700, 1400]]
+    assert row["items"][2]["frame_indices"]
+
+
+def test_a_medium_that_no_policy_matches_drops_its_sample() -> None:
+    row = Planned([shown("a", [medium(), medium(wh=(2000, 2000))])], DOCUMENTS_HIGH).rows[0]
+    assert row["drop"] == "no_policy"
+    assert row["message"] == "item 1: image of source s matches no [[policy]]"
+
+
+def test_each_policy_takes_its_own_steps_to_fit() -> None:
+    rules = [Rule(Fixed(num_frames=2), Match(kind=("video",))), Rule(Qwen2VL(max_pixels=784 * 64))]
+    media = [medium(wh=(900, 900)), medium("video", frames=30)]
+    whole, fitted = (Planned([shown("a", media)], rules, size).rows[0] for size in (10**6, 640))
+    assert whole["fit"] == 0
+    assert fitted["fit"] > 1
+    assert fitted["tokens"] <= 640
+    names = [item["policy"].partition("?") for item in fitted["items"]]
+    assert names[1] == ("fixed/square", "?", "num_frames=1")
+    assert names[0][:2] == ("qwen2_vl/qwen_vl_utils", "?")

@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from examples.demo_records import tar_of
 from schemas.errors import BuildError
 from schemas.tables import SURVEYED
 from tests.tiny_source import asked, encoded, film, in_tar, picture, write_records
+from workers import headers
 from workers.media_files import Input
 from workers.sources.records import plan_blocks
 from workers.survey import SurveySpec, survey
@@ -101,6 +105,78 @@ def test_boxes_and_cameras_come_with_their_item(tmp_path: Path) -> None:
     assert views["items"][1]["camera_convention"] == "opencv"
 
 
+def test_a_depth_map_is_measured_with_its_view(tmp_path: Path) -> None:
+    depth = encoded(Image.fromarray(np.full((15, 25), 2000, np.uint16)), "png")
+    file = deep({"path": "d/1.png"})
+    member = deep({"tar": "d.tar", "member": "1", "steps_a_metre": 4000})
+    table, inputs = surveyed(
+        tmp_path,
+        {"a.jpg": JPEG, "d/1.png": depth, "d.tar": tar_of({"x": b"x", "1": depth})},
+        [asked("s", file, member, deep(None))],
+    )
+    (row,) = table.to_pylist()
+    names = ("path", "member", "offset", "size", "sha256", "steps_a_metre")
+    digest = hashlib.sha256(depth).hexdigest()
+    assert [tuple(item[f"depth_{name}"] for name in names) for item in row["items"]] == [
+        ("d/1.png", "", 0, len(depth), digest, 1000.0),
+        ("d.tar", "1", 3 * 512, len(depth), digest, 4000.0),
+        ("", "", 0, 0, "", 0.0),
+    ]
+    assert [found.path for found in inputs] == ["a.jpg", "d/1.png", "d.tar"]
+
+
+def deep(depth: dict[str, Any] | None, intrinsics: Sequence[float] = (9, 9, 25, 15)) -> Any:
+    view = {"path": "a.jpg", "intrinsics": list(intrinsics), "pose": EYE}
+    views = [{**view, **({"depth": depth} if depth else {})}]
+    return {"type": "views", "convention": "opencv", "views": views}
+
+
+def grey(width: int, height: int) -> bytes:
+    return encoded(Image.fromarray(np.zeros((height, width), np.uint16)), "png")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "words"),
+    [
+        (None, "missing_media", "d.png: No such file"),
+        (b"", "empty_file", "d.png bytes 0+0: no bytes"),
+        (b"depth", "not_media", "d.png bytes 0+5: "),
+        (JPEG, "unsupported_mode", "a depth map as jpeg: expected a 16-bit grey png"),
+        (PNG, "unsupported_mode", "png of mode RGB: expected 16-bit grey"),
+        (encoded(picture(1, (50, 30)).convert("L"), "png"), "unsupported_mode", "png of mode L"),
+        (grey(50, 30)[:-20], "truncated", "png without its IEND chunk"),
+        (grey(30, 50), "bad_camera", "30×50 is no section of the world that the picture's 50×30"),
+        (grey(25, 17), "bad_camera", "25×17 is no section"),
+    ],
+)
+def test_a_bad_depth_map_drops_its_sample(
+    tmp_path: Path, data: bytes | None, reason: str, words: str
+) -> None:
+    files = {"a.jpg": JPEG, **({} if data is None else {"d.png": data})}
+    table, inputs = surveyed(tmp_path, files, [asked("s", deep({"path": "d.png"}))])
+    (row,) = table.to_pylist()
+    assert row["drop"] == reason
+    assert row["message"].startswith("turns[0].parts[0].views[0].depth: d.png")
+    assert words in row["message"]
+    assert [found.path for found in inputs] == ["a.jpg", "d.png"]
+
+
+def test_a_depth_map_over_the_pixel_limit_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(headers, "MAX_PIXELS", 50 * 30)
+    files = {"a.jpg": JPEG, "d.png": grey(100, 60)}
+    table, _ = surveyed(tmp_path, files, [asked("s", deep({"path": "d.png"}))])
+    assert table.column("drop").to_pylist() == ["too_many_pixels"]
+
+
+@pytest.mark.parametrize("wh", [(50, 30), (25, 15), (25, 16), (500, 300), (3, 2), (51, 30)])
+def test_a_depth_map_may_have_another_resolution(tmp_path: Path, wh: tuple[int, int]) -> None:
+    files = {"a.jpg": JPEG, "d.png": grey(*wh)}
+    table, _ = surveyed(tmp_path, files, [asked("s", deep({"path": "d.png"}))])
+    assert table.column("drop").to_pylist() == [None]
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -187,6 +263,10 @@ def test_a_repeated_member_is_noted(tmp_path: Path) -> None:
     (row,) = table.to_pylist()
     assert row["items"][0]["notes"] == ["repeated_member"]
     assert row["items"][0]["offset"] == 512
+    depth = tar_of({"d": grey(50, 30)})[:1024]
+    files |= {"a.jpg": JPEG, "d.tar": depth + depth + bytes(1024)}
+    table, _ = surveyed(tmp_path, files, [asked("s", deep({"tar": "d.tar", "member": "d"}))])
+    assert table.to_pylist()[0]["items"][0]["notes"] == ["repeated_member"]
 
 
 def test_blocks_together_are_the_whole_file(tmp_path: Path) -> None:

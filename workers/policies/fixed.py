@@ -5,17 +5,19 @@ Sources: haotian-liu/LLaVA llava/mm_utils.py `process_images` without an aspect 
 a video as in LLaVA-VL/LLaVA-NeXT llava/utils.py: spread, rounded down, at most all of them.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.sized import Media, Ragged, Sized
-from workers.policies.frames import FrameRule, pick, spread_down
+from workers.policies.drawing import drawn, square
+from workers.policies.frames import evenly, pick
+from workers.policies.grids import square_groups
+from workers.policies.layouts import plain
+from workers.policies.protocol import Names
 from workers.policies.verdicts import check
-from workers.policies.views import one_view
+from workers.text_config import Family
 
 
 class Fixed(BaseModel):
@@ -23,11 +25,9 @@ class Fixed(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     VERSION: ClassVar[int] = 1
-    ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"frames_upbound": "num_frames"})
-    VIDEO_ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    NAMES: ClassVar[Names] = Names(aliases={"frames_upbound": "num_frames"})
     positions: ClassVar[str] = "1d"
-    frame_prefix: ClassVar[str] = ""
-    frame_suffix: ClassVar[str] = ""
+    family: ClassVar[Family] = "llava"
 
     kind: Literal["fixed"] = "fixed"
     variant: Literal["square"] = "square"
@@ -46,11 +46,6 @@ class Fixed(BaseModel):
         return self
 
     @property
-    def merge(self) -> int:
-        """Side of the block of patches that becomes one LLM token."""
-        return self.merge_size
-
-    @property
     def alpha(self) -> Literal["drop", "white"]:
         """Transparency becomes white."""
         return "white"
@@ -58,24 +53,21 @@ class Fixed(BaseModel):
     def size(self, media: Media) -> Sized:
         """One view a picture; the frames of a video are one group."""
         verdicts = check(media)
-        rule = FrameRule(lambda length, _: min(self.num_frames, length), 1, spread_down)
-        picked = pick(media, rule, verdicts)
-        shown = verdicts.kept.astype(np.int64)
+        picked = pick(media, evenly(self.num_frames), verdicts)
+        shown = verdicts.kept
         side = self.image_size // self.patch_size
-        square = np.repeat(shown[:, None] * self.image_size, 2, axis=1)
         time = np.maximum(picked.counts, shown)
-        grid = np.stack([time, np.full_like(time, side), np.full_like(time, side)], axis=1)
-        tokens = time * (side // self.merge_size) ** 2
+        layout = plain(shown, time * (side // self.merge_size) ** 2)
         return Sized(
-            **one_view(square),
+            drawn=drawn(square(self.image_size, shown)),
+            layout=layout,
             frame_indices=picked.indices,
             seconds_per_grid=picked.seconds,
-            grid_thw=Ragged.from_counts(grid[verdicts.kept], shown),
-            merge=self.merge_size,
-            runs=shown,
-            vision_tokens=tokens,
-            llm_tokens=tokens,
+            grid_thw=square_groups(time, side),
+            merge=np.full(len(media), self.merge_size),
+            llm_tokens=layout.embeddings,
             vit_patches=time * side**2,
+            kept_patches=Ragged.empty(len(media)),
             variant=self.variant,
             drop=verdicts.drop,
             message=verdicts.message,

@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 
 from schemas.reasons import Reason
-from schemas.sized import Floats, Ints, Media, Ragged
-from workers.policies.verdicts import Bools, Verdicts, is_video
+from schemas.sized import Bools, Floats, Ints, Media, Ragged
+from workers.policies.verdicts import Verdicts, is_video
 
 UNBOUNDED_S = 100000.0
 """Seconds that InternVL takes for a missing clip bound."""
@@ -29,7 +29,7 @@ class Picked:
     @property
     def counts(self) -> Ints:
         """Frames a row; 0 for a picture and for a refused video."""
-        return np.diff(self.indices.offsets)
+        return self.indices.counts
 
     @classmethod
     def of(cls, picks: dict[int, Ints], seconds: dict[int, float], rows: int) -> Self:
@@ -55,6 +55,8 @@ class FrameRule:
     least: int
     place: Callable[[int, int, int], Ints]
     """The indices, from the first frame, the last and the count."""
+    repeats: bool = False
+    """Whether a clip with fewer frames than the count has some of them twice."""
 
 
 def pick(media: Media, rule: FrameRule, verdicts: Verdicts) -> Picked:
@@ -67,7 +69,7 @@ def pick(media: Media, rule: FrameRule, verdicts: Verdicts) -> Picked:
             continue
         length, fps = clip[1] - clip[0] + 1, float(media.fps[row])
         count = rule.count(length, fps)
-        if rule.least <= count <= length:
+        if rule.least <= count and (rule.repeats or count <= length):
             picks[row] = rule.place(*clip, count)
             seconds[row] = 1 / (count / length * fps)
         else:
@@ -147,3 +149,47 @@ def spread_down(first: int, last: int, count: int) -> Ints:
     """`count` >= 1 points from first to last inclusive, each rounded down."""
     points = np.arange(count, dtype=np.int64) * (last - first) // max(count - 1, 1)
     return np.asarray(first + points, np.int64)
+
+
+def evenly(most: int) -> FrameRule:
+    """At most so many frames, spread over the clip: for families that have no rule of their own."""
+    return FrameRule(lambda length, _: min(most, length), 1, spread_down)
+
+
+def pick_by(
+    media: Media, choose: Callable[[int, float], Ints], verdicts: Verdicts
+) -> tuple[Picked, Ints]:
+    """The frames that `choose` takes of each clip, and the frames [n] that the clip has.
+
+    `choose` is given the frames of the clip and its frames a second, and counts from the first of
+    them; it may repeat a frame. The seconds are the mean distance of its frames.
+    """
+    picks: dict[int, Ints] = {}
+    seconds: dict[int, float] = {}
+    lengths = np.zeros(len(media), np.int64)
+    for row in np.flatnonzero(is_video(media) & verdicts.kept).tolist():
+        clip = _clip(media, row, verdicts)
+        if clip is None:
+            continue
+        lengths[row], fps = clip[1] - clip[0] + 1, float(media.fps[row])
+        chosen = choose(int(lengths[row]), fps)
+        picks[row] = clip[0] + chosen
+        distance = (chosen[-1] - chosen[0]) / (len(chosen) - 1) if len(chosen) > 1 else lengths[row]
+        seconds[row] = float(distance) / fps
+    return Picked.of(picks, seconds, len(media)), lengths
+
+
+def linspace(length: int, count: int) -> Ints:
+    """`count` points from 0 to `length` - 1, rounded down from doubles as numpy does it.
+
+    Where i * ((length - 1) / (count - 1)) falls just short of a whole number, so does the frame;
+    `spread_down` is exact.
+    """
+    return np.linspace(0, length - 1, count, dtype=np.int64)
+
+
+def clips(media: Media, verdicts: Verdicts) -> dict[int, tuple[int, int]]:
+    """Row to the first and last frame, both inclusive, of every video; refuses an empty clip."""
+    rows = np.flatnonzero(is_video(media) & verdicts.kept).tolist()
+    found = {row: _clip(media, row, verdicts) for row in rows}
+    return {row: clip for row, clip in found.items() if clip is not None}

@@ -9,17 +9,20 @@ Sources: OpenGVLab/InternVL internvl_chat/internvl/train/dataset.py (`dynamic_pr
 `find_closest_aspect_ratio`), internvl_chat/README.md (`get_index`, `load_video`).
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from schemas.sized import Ints, Media, Ragged, Sized
-from workers.policies.frames import pick_middles
-from workers.policies.tiles import candidate_grids, nearest_grid, tile_boxes
+from workers.policies import internvl_frames
+from workers.policies.frames import Picked, pick_middles
+from workers.policies.grids import square_views
+from workers.policies.layouts import equal_runs
+from workers.policies.protocol import Names
+from workers.policies.tiles import candidate_grids, grids_within, nearest_grid, tiled
 from workers.policies.verdicts import Verdicts, check, is_video
+from workers.text_config import Family
 
 
 class InternVL(BaseModel):
@@ -27,32 +30,52 @@ class InternVL(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     VERSION: ClassVar[int] = 1
-    ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"max_dynamic_patch": "max_num"})
-    VIDEO_ALIASES: ClassVar[Mapping[str, str]] = MappingProxyType({"max_num": "video_max_num"})
+    NAMES: ClassVar[Names] = Names(
+        aliases={"max_dynamic_patch": "max_num", "sampling_method": "sampling"},
+        video_aliases={"max_num": "video_max_num"},
+    )
     positions: ClassVar[str] = "1d"
-    frame_prefix: ClassVar[str] = "Frame{i}: "
-    frame_suffix: ClassVar[str] = "\n"
+    family: ClassVar[Family] = "internvl"
 
     kind: Literal["internvl"] = "internvl"
     variant: Literal["internvl_chat"] = "internvl_chat"
     min_num: PositiveInt = 1
     """Fewest tiles of a picture."""
     max_num: int = Field(default=12, ge=1, le=1024)
-    """Most tiles of a sample's pictures together, but at least one each."""
+    """Most tiles of a sample's pictures together, but at least one each: 12 to train 1.5, 6 to
+    fine-tune 2 and 2.5, 24 or 40 for inference."""
     image_size: int = Field(default=448, ge=1, le=16384)
     """Pixels of a tile's side."""
     patch_size: int = Field(default=14, ge=1, le=256)
     downsample_ratio: float = Field(default=0.5, gt=0, le=1)
     use_thumbnail: bool = True
-    num_segments: int = Field(default=32, ge=1, le=4096)
-    """Frames of a video: the default of `load_video`, and the most that training draws."""
     video_max_num: int = Field(default=1, ge=1, le=1024)
     """Most tiles of a frame."""
+    num_segments: int = Field(default=32, ge=1, le=4096)
+    """Frames of a video in evaluation: the default of `load_video`."""
+    num_frames: int | None = Field(default=None, ge=1, le=4096)
+    """Frames of `middle` and `rand`; drawn between the next two, if not given."""
+    min_num_frame: int = Field(default=8, ge=1, le=4096)
+    max_num_frame: int = Field(default=32, ge=1, le=4096)
+    sample_fps: float | None = Field(default=None, ge=1e-6, le=1000)
+    """Frames a second of `fps`."""
+    max_num_frames: int = Field(default=-1, ge=-1, le=internvl_frames.MOST)
+    """Most frames of `fps`, which cuts off the end; no limit at -1 and 0."""
+    sampling: internvl_frames.Sampling = Field(default_factory=internvl_frames.sampling_of)
+    """`segments` is evaluation's; the others, training's, are in internvl_frames.py."""
+    seed: int = 0
+    """Of what training draws."""
+    frame_name: Literal["Frame", "Frame-"] = "Frame"
+    """Before the number of a frame: `Frame1: ` in the README, `Frame-1: ` in training."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.max_num < self.min_num:
             raise ValueError(f"max_num {self.max_num} < min_num {self.min_num}")
+        if self.max_num_frame < self.min_num_frame:
+            raise ValueError(f"max_num_frame {self.max_num_frame} < {self.min_num_frame}")
+        if self.sampling == "fps" and self.sample_fps is None:
+            raise ValueError("sampling fps needs sample_fps")
         if self.merge * self.downsample_ratio != 1:
             raise ValueError(f"downsample_ratio {self.downsample_ratio} is not 1 / a whole number")
         if self.image_size % (self.patch_size * self.merge):
@@ -72,34 +95,26 @@ class InternVL(BaseModel):
     def size(self, media: Media) -> Sized:
         """Tiles, row by row, then the thumbnail; `crops_ltrb` holds for every frame of a video."""
         verdicts = check(media)
-        picked = pick_middles(media, self.num_segments, verdicts)
-        shown = verdicts.kept.astype(np.int64)
-        grid = self._grids(media, verdicts)
-        tiles = grid.prod(axis=1)
-        thumbnail = (tiles > 1) & self.use_thumbnail
-        runs = np.maximum(picked.counts, shown)
-        views = (tiles + thumbnail) * runs
+        picked = self._frames(media, verdicts)
+        most = np.maximum(1, self.max_num // np.maximum(media.images, 1))
+        most = np.where(is_video(media), self.video_max_num, most)
+        grid = grids_within(media, most, verdicts.kept, self._grids)
+        pictures, tiles = tiled(grid, self.image_size, self.use_thumbnail)
+        runs = np.maximum(picked.counts, verdicts.kept)
+        views = tiles * runs
         side = self.image_size // self.patch_size
-        one = np.array([1, side, side], np.int64)
-        none = np.zeros_like(grid)
-        resized = grid * self.image_size
-        tokens = views * (side // self.merge) ** 2
+        names = internvl_frames.names(picked.counts, self.frame_name)
+        layout = equal_runs(runs, tiles * (side // self.merge) ** 2, names)
         return Sized(
-            resized_wh=resized,
-            canvas_wh=resized,
-            paste_xy=none,
-            pad_rgb=np.zeros((len(media), 3), np.int64),
-            crops_ltrb=tile_boxes(grid, self.image_size),
-            thumbnail=thumbnail * 2,
-            thumbnail_wh=np.repeat(thumbnail[:, None] * self.image_size, 2, axis=1),
+            drawn=pictures,
+            layout=layout,
             frame_indices=picked.indices,
             seconds_per_grid=picked.seconds,
-            grid_thw=Ragged.from_counts(np.broadcast_to(one, (int(views.sum()), 3)), views),
-            merge=self.merge,
-            runs=runs,
-            vision_tokens=tokens,
-            llm_tokens=tokens + 2 * runs,
+            grid_thw=square_views(views, side),
+            merge=np.full(len(media), self.merge),
+            llm_tokens=layout.embeddings + 2 * runs,
             vit_patches=views * side**2,
+            kept_patches=Ragged.empty(len(media)),
             variant=self.variant,
             drop=verdicts.drop,
             message=verdicts.message,
@@ -111,18 +126,21 @@ class InternVL(BaseModel):
             return self.model_copy(update={"max_num": self.max_num - 1})
         if self.video_max_num > 1:
             return self.model_copy(update={"video_max_num": self.video_max_num - 1})
-        if self.num_segments > 4:
-            return self.model_copy(update={"num_segments": max(self.num_segments // 2, 4)})
-        return None
+        update = internvl_frames.fewer(self.sampling, self.model_dump())
+        return self.model_copy(update=update) if update else None
 
-    def _grids(self, media: Media, verdicts: Verdicts) -> Ints:
-        """[n, 2] columns and rows; zeros for a refused row."""
-        grid = np.zeros((len(media), 2), np.int64)
-        most = np.maximum(1, self.max_num // np.maximum(media.images, 1))
-        most = np.where(is_video(media), self.video_max_num, most)
-        for limit in np.unique(most).tolist():
-            rows = np.flatnonzero((most == limit) & verdicts.kept)
-            candidates = candidate_grids(self.min_num, limit)
-            size = (media.width[rows], media.height[rows])
-            grid[rows] = nearest_grid(size, candidates, self.image_size)
-        return grid
+    def _frames(self, media: Media, verdicts: Verdicts) -> Picked:
+        if self.sampling == "segments":
+            return pick_middles(media, self.num_segments, verdicts)
+        least, most = self.min_num_frame, self.max_num_frame
+        training = internvl_frames.Training(
+            sampling=self.sampling,
+            counts=(self.num_frames or least, self.num_frames or most),
+            rate=self.sample_fps or 1.0,
+            limit=self.max_num_frames,
+            seed=self.seed,
+        )
+        return training.pick(media, verdicts)
+
+    def _grids(self, size_wh: tuple[Ints, Ints], most: int) -> Ints:
+        return nearest_grid(size_wh, candidate_grids(self.min_num, most), self.image_size)

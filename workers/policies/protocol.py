@@ -4,9 +4,23 @@ The list of policies is the discriminated union of the recipe; here is only the 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 from schemas.sized import Media, Sized
+from workers.text_config import Family
+
+
+@dataclass(frozen=True)
+class Names:
+    """How the published code calls the settings of a policy; for `geometry` and its lines."""
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """The reference's name of a setting, and the field."""
+    video_aliases: Mapping[str, str] = field(default_factory=dict)
+    """The same for a request about a video, where `max_pixels` bounds a frame."""
+    derived: tuple[str, ...] = ()
+    """Properties that a line may state; it is refused where they do not follow from the rest."""
 
 
 class Policy(Protocol):
@@ -14,16 +28,11 @@ class Policy(Protocol):
 
     VERSION: ClassVar[int]
     """Raised when the output changes; part of every spec that the policy shapes."""
-    ALIASES: ClassVar[Mapping[str, str]]
-    """Names that the reference gives to a field, and the field."""
-    VIDEO_ALIASES: ClassVar[Mapping[str, str]]
-    """The same for a request about a video, where `max_pixels` bounds a frame."""
+    NAMES: ClassVar[Names]
     positions: ClassVar[str]
     """The position ids that its models take, as a pack's header names them."""
-    frame_prefix: ClassVar[str]
-    """Text before the i-th frame of a video, from 1, with `{i}` in it; or empty."""
-    frame_suffix: ClassVar[str]
-    """Text after each frame of a video."""
+    family: ClassVar[Family]
+    """The names of the tokens that its models have for vision features and around them."""
 
     @property
     def kind(self) -> str:
@@ -32,14 +41,6 @@ class Policy(Protocol):
     @property
     def variant(self) -> str:
         """The published code that the answers equal."""
-
-    @property
-    def patch_size(self) -> int:
-        """Side of a ViT patch in pixels."""
-
-    @property
-    def merge(self) -> int:
-        """Side of the block of patches that becomes one LLM token."""
 
     @property
     def alpha(self) -> Literal["drop", "white"]:

@@ -3,19 +3,22 @@
 The variants differ only for extreme shapes: where a side rounds to 0 and where the cap does.
 Sources: QwenLM/Qwen2-VL and QwenLM/Qwen3-VL qwen-vl-utils/src/qwen_vl_utils/vision_process.py;
 huggingface/transformers src/transformers/models/qwen2_vl/image_processing_qwen2_vl.py of 4.45.0,
-4.57.1 and 5.23.0. Doubles, in the reference's order of operations: (side / beta) / factor.
+4.57.1 and 5.23.0, models/qwen3_vl/video_processing_qwen3_vl.py of the latter two. Doubles, in the
+reference's order of operations: (side / beta) / factor.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from schemas.reasons import Reason
-from schemas.sized import Floats, Ints
-from workers.policies.verdicts import Bools, Verdicts
+from schemas.sized import Bools, Floats, Ints
+from workers.policies.verdicts import Verdicts
 
 Variant = Literal["qwen_vl_utils", "hf_5.23.0", "hf_4.57.1", "hf_4.45.0"]
+Rounding = Variant | Literal["qwen_vl_utils_0.0.11"]
+"""0.0.11 alone keeps every side at the factor or over it, after rounding and after the cap."""
 
 MAX_RATIO = 200
 """Of the longer to the shorter side; exactly 200 passes."""
@@ -54,9 +57,14 @@ def refuse_sides(sides: Sides, smallest: Ints, verdicts: Verdicts) -> None:
         Reason.TOO_SMALL,
         lambda row: f"{width[row]} x {height[row]} pixels; no side under {smallest[row]} is read",
     )
-    ratio = sides.ratio
+    refuse_ratio(sides, np.ones(len(width), np.bool_), verdicts)
+
+
+def refuse_ratio(sides: Sides, rows: Bools, verdicts: Verdicts) -> None:
+    """Drop the shapes among these rows that are too narrow."""
+    width, height, ratio = sides.width, sides.height, sides.ratio
     verdicts.refuse(
-        ratio > MAX_RATIO,
+        rows & (ratio > MAX_RATIO),
         Reason.RATIO_TOO_EXTREME,
         lambda row: f"{width[row]} x {height[row]} pixels: ratio {ratio[row]} is over {MAX_RATIO}",
     )
@@ -71,22 +79,62 @@ def refuse_empty(resized: Ints, verdicts: Verdicts) -> None:
     )
 
 
-def smart_resize(sides: Sides, factor: int, variant: Variant) -> Ints:
+def enlarged(sides: Sides, factor: int) -> Sides:
+    """Both sides times the same until neither is under the factor: Qwen3-VL's videos in 5.23.0."""
+    small = np.minimum(sides.width, sides.height) < factor
+    scale = np.maximum(factor / sides.height, factor / sides.width)
+    width, height = (
+        np.where(small, (side * scale).astype(np.int64), side)
+        for side in (sides.width, sides.height)
+    )
+    return Sides(width, height, sides.low, sides.high)
+
+
+def smart_resize(sides: Sides, factor: int, rounding: Rounding) -> Ints:
     """[n, 2] width and height in pixels; a side may be 0 where the reference gives 0."""
+    once = np.ones(len(sides.width))
+    return _resized(sides, factor, rounding, (once, once))
+
+
+def smart_resize_whole(sides: Sides, factor: int, frames: Ints, step: int) -> Ints:
+    """The same for videos whose bounds hold for all frames together, as Qwen3-VL's processor does.
+
+    The reference compares the bounds with frames rounded to a multiple of `step`, and scales with
+    their number itself.
+    """
+    counts = frames.astype(np.float64)
+    return _resized(sides, factor, "hf_5.23.0", (counts, np.rint(counts / step) * step))
+
+
+def _resized(sides: Sides, factor: int, rounding: Rounding, frames: tuple[Floats, Floats]) -> Ints:
+    """`frames`: how often the area counts when it is scaled, and when it is compared."""
     size = [sides.width.astype(np.float64), sides.height.astype(np.float64)]
-    area = size[0] * size[1]
+    area = frames[0] * size[1] * size[0]
     shrink, grow = np.sqrt(area / sides.high), np.sqrt(sides.low / area)
     same = [np.rint(side / factor) * factor for side in size]
-    if variant == "qwen_vl_utils":
+    if rounding in ("qwen_vl_utils", "qwen_vl_utils_0.0.11"):
         same = [np.maximum(side, factor) for side in same]
     less = [np.floor(side / shrink / factor) * factor for side in size]
-    if variant in ("hf_5.23.0", "hf_4.57.1"):
+    if rounding in ("hf_5.23.0", "hf_4.57.1", "qwen_vl_utils_0.0.11"):
         less = [np.maximum(side, factor) for side in less]
     more = [np.ceil(side * grow / factor) * factor for side in size]
-    product = same[0] * same[1]
+    product = frames[1] * same[0] * same[1]
     over, under = product > sides.high, product < sides.low
     chosen = [
         np.where(over, down, np.where(under, up, stay))
         for down, up, stay in zip(less, more, same, strict=True)
     ]
     return np.stack(chosen, axis=1).astype(np.int64)
+
+
+def with_patch_size(fields: Any, merge_size: int) -> Any:
+    """Settings with `patch_size` in place of the reference's `factor`, patch x merge in pixels."""
+    if not isinstance(fields, dict) or "factor" not in fields:
+        return fields
+    factor, rest = fields["factor"], {k: v for k, v in fields.items() if k != "factor"}
+    merge = rest.get("merge_size", merge_size)
+    whole = isinstance(factor, int) and isinstance(merge, int) and merge > 0
+    patch = rest.setdefault("patch_size", factor // merge if whole else factor)
+    if not whole or patch * merge != factor:
+        raise ValueError(f"factor {factor!r} is not patch_size {patch} x merge_size {merge}")
+    return rest

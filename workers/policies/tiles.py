@@ -1,13 +1,17 @@
 """Grids of equal square tiles: which grid fits a picture, and where its tiles lie.
 
 Sources: OpenGVLab/InternVL internvl_chat/internvl/train/dataset.py `dynamic_preprocess` and
-`find_closest_aspect_ratio`. The reference takes grids of equal area in the order of a Python set;
-ascending columns give the same choice wherever the two were compared.
+`find_closest_aspect_ratio`; NVIDIA/Megatron-LM examples/multimodal/image_processing.py
+`find_closest_area_weighted_aspect_ratio`. The references take grids of equal area in the order of a
+Python set; ascending columns give the same choice wherever the two were compared.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
-from schemas.sized import Ints, Ragged
+from schemas.sized import Bools, Drawn, Ints, Media, Ragged
+from workers.policies.drawing import LAST, Thumbnail, drawn, square
 
 
 def candidate_grids(least: int, most: int) -> list[tuple[int, int]]:
@@ -35,6 +39,47 @@ def nearest_grid(size_wh: tuple[Ints, Ints], grids: list[tuple[int, int]], tile:
         choice[(distance < least) | ((distance == least) & worthy)] = index
         np.minimum(least, distance, out=least)
     return np.array([*grids, (1, 1)], np.int64).take(choice, axis=0)
+
+
+def weighted_grid(size_wh: tuple[Ints, Ints], grids: list[tuple[int, int]], tile: int) -> Ints:
+    """[n, 2] the (columns, rows) that covers most of the picture at the nearest aspect ratio.
+
+    The share of the picture's pixels that the grid holds, at most 0.6, times how well the aspect
+    ratios agree; the first of equals wins. (1, 1) where there is no candidate.
+    """
+    width, height = (side.astype(np.float64) for side in size_wh)
+    aspect, area = width / height, width * height
+    most = np.full(len(aspect), -np.inf)
+    choice = np.full(len(aspect), -1)
+    for index, (columns, rows) in enumerate(grids):
+        held = np.minimum(columns * rows * tile * tile / area, 0.6)
+        ratio = columns / rows
+        score = held * np.minimum(ratio / aspect, aspect / ratio)
+        choice[score > most] = index
+        np.maximum(most, score, out=most)
+    return np.array([*grids, (1, 1)], np.int64).take(choice, axis=0)
+
+
+def grids_within(
+    media: Media, most: Ints, kept: Bools, choose: Callable[[tuple[Ints, Ints], int], Ints]
+) -> Ints:
+    """[n, 2] the grid that `choose` gives to the sizes of all media of equal `most`, the most tiles
+    that they may take; zeros for the rows that are not kept.
+    """
+    grids = np.zeros((len(media), 2), np.int64)
+    for limit in np.unique(most[kept]).tolist():
+        rows = np.flatnonzero((most == limit) & kept)
+        grids[rows] = choose((media.width[rows], media.height[rows]), limit)
+    return grids
+
+
+def tiled(grids: Ints, tile: int, use_thumbnail: bool) -> tuple[Drawn, Ints]:
+    """Pictures stretched to these grids and cut, and [n] views; a thumbnail of several tiles."""
+    tiles = grids.prod(axis=1)
+    thumbnail = (tiles > 1) & use_thumbnail
+    small = Thumbnail(where=thumbnail * LAST, wh=square(tile, thumbnail))
+    pictures = drawn(grids * tile, crops=tile_boxes(grids, tile), thumbnail=small)
+    return pictures, tiles + thumbnail
 
 
 def tile_boxes(grids: Ints, tile: int) -> Ragged:

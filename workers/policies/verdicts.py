@@ -3,12 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from schemas.reasons import Reason
-from schemas.sized import Media
-
-Bools = npt.NDArray[np.bool_]
+from schemas.sized import Bools, Media
 
 MAX_SIDE = 1 << 26
 """Pixels; the product of two such sides is exact in a double, as the references compute it."""
@@ -37,7 +34,7 @@ class Verdicts:
 
 def is_video(media: Media) -> Bools:
     """The rows that are videos; views and images are pictures."""
-    return np.asarray(media.kind == "video", np.bool_)
+    return media.video
 
 
 def check(media: Media) -> Verdicts:

@@ -17,6 +17,11 @@ MAX_PATH_BYTES = 4096
 MAX_ID_BYTES = 512
 RIGID_TOLERANCE = 1e-2
 """How far a rotation may be from orthonormal: float32 poses of structure-from-motion tools pass."""
+MAX_CAMERA_NUMBER = 1e9
+MIN_FOCAL_PIXELS = 1e-3
+"""Places stay finite with these; the Earth's radius is 6.4e6 m."""
+STEPS_A_METRE = (1e-3, 1e6)
+"""A step of a depth map is a kilometre at most, and a micrometre at least."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE_OR_URL = re.compile(r"[A-Za-z]:|[A-Za-z][A-Za-z0-9+.-]*://")
@@ -122,8 +127,8 @@ def camera(intrinsics: Any, pose: Any, convention: Any, field: str) -> Camera:
         what = f"expected opencv or opengl, found {shown(convention)}"
         raise bad(f"{field}.convention", what, Reason.BAD_CAMERA)
     fx, fy, cx, cy = numbers(intrinsics, 4, f"{field}.intrinsics", Reason.BAD_CAMERA)
-    if fx <= 0 or fy <= 0:
-        what = f"focal lengths must be positive, found {fx} and {fy}"
+    if min(fx, fy) < MIN_FOCAL_PIXELS:
+        what = f"focal lengths must be {MIN_FOCAL_PIXELS} or more, found {fx} and {fy}"
         raise bad(f"{field}.intrinsics", what, Reason.BAD_CAMERA)
     where = f"{field}.pose"
     if not isinstance(pose, list) or len(pose) != 4:
@@ -132,7 +137,20 @@ def camera(intrinsics: Any, pose: Any, convention: Any, field: str) -> Camera:
     if not _is_rigid(rows):
         what = "not a rotation and a translation (camera to world, last row 0 0 0 1)"
         raise bad(where, what, Reason.BAD_CAMERA)
-    return Camera((fx, fy, cx, cy), tuple(v for row in rows for v in row), convention)
+    flat = tuple(v for row in rows for v in row)
+    for place, values in ((f"{field}.intrinsics", (fx, fy, cx, cy)), (where, flat)):
+        if (most := max(map(abs, values))) > MAX_CAMERA_NUMBER:
+            raise bad(place, f"{most} is over {MAX_CAMERA_NUMBER}", Reason.BAD_CAMERA)
+    return Camera((fx, fy, cx, cy), flat, convention)
+
+
+def steps_a_metre(value: Any, field: str) -> float:
+    """The scale of a depth map."""
+    least, most = STEPS_A_METRE
+    steps = a_number(value, field, Reason.BAD_CAMERA)
+    if not least <= steps <= most:
+        raise bad(field, f"expected {least} to {most}, found {steps}", Reason.BAD_CAMERA)
+    return steps
 
 
 def _is_rigid(rows: list[tuple[float, ...]]) -> bool:

@@ -32,6 +32,16 @@ class Camera:
 
 
 @dataclass(frozen=True, slots=True)
+class DepthRef:
+    """The depth map of a view: a file, and how many of its steps are a metre."""
+
+    path: str
+    member: str
+    field: str
+    steps_a_metre: float
+
+
+@dataclass(frozen=True, slots=True)
 class MediaRef:
     """One medium named by a record; `field` is the place in the record, for messages."""
 
@@ -43,6 +53,8 @@ class MediaRef:
     clip_end: float = nan
     boxes: tuple[Box, ...] = ()
     camera: Camera | None = None
+    depth: DepthRef | None = None
+    span: tuple[int, int] | None = None  # offset and size in `path`, where the source knows them
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from math import nan
 from typing import Any, Literal
 
 from schemas.reasons import Reason
+from workers.depth import STEPS_A_METRE
 from workers.sources.fields import (
     a_list,
     a_number,
@@ -17,8 +18,9 @@ from workers.sources.fields import (
     boxes,
     camera,
     shown,
+    steps_a_metre,
 )
-from workers.sources.sample import MediaRef, Part, Turn
+from workers.sources.sample import DepthRef, MediaRef, Part, Turn
 
 ROLES = ("system", "user", "assistant", "text")
 
@@ -26,7 +28,8 @@ _MARKER = re.compile("(<image>|<video>)")
 _FILE = frozenset({"path", "tar", "member"})
 _IMAGE = _FILE | {"type", "boxes"}
 _VIDEO = _FILE | {"type", "start", "end"}
-_VIEW = _FILE | {"intrinsics", "pose"}
+_VIEW = _FILE | {"intrinsics", "pose", "depth"}
+_DEPTH = _FILE | {"steps_a_metre"}
 _VIEWS = frozenset({"type", "convention", "views"})
 _TEXT = frozenset({"type", "text"})
 _TURN = frozenset({"role", "parts"})
@@ -114,14 +117,14 @@ def _shorthand_refs(
 
 
 def _image(value: Any, field: str) -> MediaRef:
-    part = an_object(value, field, _IMAGE)
+    part = _without_camera(value, field, _IMAGE)
     path, member = _file(part, field)
     found = boxes(part["boxes"], f"{field}.boxes") if "boxes" in part else ()
     return MediaRef("image", path, member, field, boxes=found)
 
 
 def _video(value: Any, field: str) -> MediaRef:
-    part = an_object(value, field, _VIDEO)
+    part = _without_camera(value, field, _VIDEO)
     path, member = _file(part, field)
     start = a_number(part["start"], f"{field}.start") if "start" in part else nan
     end = a_number(part["end"], f"{field}.end") if "end" in part else nan
@@ -129,6 +132,13 @@ def _video(value: Any, field: str) -> MediaRef:
         what = f"seconds must be positive and in order, found {start} to {end}"
         raise bad(f"{field}.start", what, Reason.BAD_CLIP)
     return MediaRef("video", path, member, field, clip_start=start, clip_end=end)
+
+
+def _without_camera(value: Any, field: str, keys: frozenset[str]) -> dict[str, Any]:
+    if isinstance(value, dict) and "depth" in value:
+        what = "a depth map needs a camera: only the pictures of a views part have one"
+        raise bad(f"{field}.depth", what, Reason.BAD_CAMERA)
+    return an_object(value, field, keys)
 
 
 def _views(part: dict[str, Any], field: str) -> list[MediaRef]:
@@ -144,7 +154,15 @@ def _view(value: Any, convention: Any, field: str) -> MediaRef:
     view = an_object(value, field, _VIEW)
     path, member = _file(view, field)
     found = camera(view.get("intrinsics"), view.get("pose"), convention, field)
-    return MediaRef("view", path, member, field, camera=found)
+    depth = _depth(view["depth"], f"{field}.depth") if "depth" in view else None
+    return MediaRef("view", path, member, field, camera=found, depth=depth)
+
+
+def _depth(value: Any, field: str) -> DepthRef:
+    part = an_object(value, field, _DEPTH)
+    path, member = _file(part, field)
+    steps = part.get("steps_a_metre", STEPS_A_METRE)
+    return DepthRef(path, member, field, steps_a_metre(steps, f"{field}.steps_a_metre"))
 
 
 def _file(part: dict[str, Any], field: str) -> tuple[str, str]:

@@ -22,4 +22,5 @@ def video(
         clip_start=np.array([clip[0]]),
         clip_end=np.array([clip[1]]),
         images=np.array([1]),
+        key=np.zeros(1, np.uint64),
     )

@@ -1,0 +1,131 @@
+"""A recipe from its file: a fault is one line that names the key and what is allowed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from pipelines.policies import PolicyConfig, policy_kinds
+from pipelines.recipe import Output, Pack, Recipe, Render, Select, Source
+from schemas.errors import RecipeError
+from workers.match import Match
+from workers.policies.protocol import Policy
+from workers.text_config import TextConfig
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file; relative paths in it are relative to the working directory.
+
+    Raises RecipeError, one line naming the file, the key and the allowed values.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_explain_all(error)}") from None
+    return _absolute(_with_family(recipe, path), Path.cwd())
+
+
+def load_policy(kind: str, settings: Sequence[str]) -> Policy:
+    """A policy by its kind and `key=value` settings, values as in TOML. Raises RecipeError."""
+    raw: dict[str, object] = {"kind": kind}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {setting}: expected key=value")
+        try:
+            raw[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            raw[key] = value
+    try:
+        return TypeAdapter[Policy](PolicyConfig).validate_python(raw)
+    except ValidationError as error:
+        raise RecipeError(_explain_all(error, "policy", 0, "policy")) from None
+
+
+def _explain_all(error: ValidationError, *section: str | int) -> str:
+    """The faults of a recipe, or of this section of one, in one line."""
+    faults = [{**fault, "loc": (*section, *fault["loc"])} for fault in error.errors()]
+    # a fault inside the only entry of a list makes pydantic say that the list is too short
+    inner = [fault for fault in faults if fault["type"] != "too_short"]
+    return "; ".join(_explain(fault) for fault in (inner or faults)[:5])
+
+
+def _explain(fault: object) -> str:
+    """One pydantic fault as `key: what is wrong (allowed: …)`."""
+    assert isinstance(fault, dict)
+    if not fault["loc"]:  # of the whole recipe
+        return str(fault["msg"]).removeprefix("Value error, ")
+    tagged = fault["loc"][0] == "policy" and "policy" in fault["loc"][2:3]
+    # as it is written: settings stand beside `match`, and the kind is no key
+    keys = fault["loc"][:2] + fault["loc"][4:] if tagged else fault["loc"]
+    place = ".".join(map(str, keys))
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: unknown key (allowed: {', '.join(_allowed(fault['loc']))})"
+    if fault["type"] == "union_tag_invalid":
+        context = fault["ctx"]
+        return (
+            f"{place}.kind: unknown policy {context['tag']!r} (allowed: {context['expected_tags']})"
+        )
+    if fault["type"] == "union_tag_not_found":
+        return f"{place}.kind: missing; names the policy"
+    return f"{place}: {fault['msg'].removeprefix('Value error, ')} (got {fault['input']!r})"[:500]
+
+
+def _allowed(place: tuple[int | str, ...]) -> list[str]:
+    """The keys that the section around an unknown key may have."""
+    sections: dict[str, type[BaseModel]] = {
+        "sources": Source,
+        "text": TextConfig,
+        "select": Select,
+        "render": Render,
+        "pack": Pack,
+        "output": Output,
+    }
+    if len(place) == 1:
+        model: type[BaseModel] = Recipe
+    elif place[0] == "policy":
+        model = Match if place[2] == "match" else policy_kinds()[str(place[3])]
+    else:
+        model = sections[str(place[0])]
+    return [*model.model_fields, *(["match"] if len(place) > 3 and model is not Match else [])]
+
+
+def _with_family(recipe: Recipe, path: Path) -> Recipe:
+    """The family of the policies, where the recipe names none."""
+    if "family" in recipe.text.model_fields_set:
+        return recipe
+    families = sorted({rule.policy.family for rule in recipe.policy})
+    if len(families) > 1:
+        raise RecipeError(f"{path}: text.family: the policies belong to {families}; choose one")
+    text = recipe.text.model_copy(update={"family": families[0]})
+    return recipe.model_copy(update={"text": text})
+
+
+def _absolute(recipe: Recipe, folder: Path) -> Recipe:
+    sources = tuple(
+        source.model_copy(
+            update={
+                "path": folder / source.path,
+                "root": folder / source.root if source.root else (folder / source.path).parent,
+            }
+        )
+        for source in recipe.sources
+    )
+    tokenizer = folder / recipe.text.tokenizer
+    if recipe.text.tokenizer != "bytes" and tokenizer.is_dir():  # else a hub id
+        text = recipe.text.model_copy(update={"tokenizer": str(tokenizer)})
+        recipe = recipe.model_copy(update={"text": text})
+    output = folder / recipe.output.path
+    cache = folder / recipe.output.cache if recipe.output.cache else output / ".cache"
+    return recipe.model_copy(
+        update={"sources": sources, "output": Output(path=output, cache=cache)}
+    )
