@@ -52,6 +52,11 @@ class Hashed:
         return self._file.tell()
 
 
+def shard_of(task: ShardTask) -> Path:
+    """The file that it writes."""
+    return Path(task.output.url, task.place.name)
+
+
 def members_of(shard: Path) -> Members:
     """All of a shard, in memory."""
     found = []
@@ -82,12 +87,13 @@ def write_tar(path: Path, members: Members, *, sync: bool, checks: bool) -> None
 
 def rates_of(task: ShardTask, rounds: int, spare: Path) -> tuple[dict[str, float], list[int]]:
     """Median MB/s of each side on one shard, and the sizes of its packs."""
-    members = members_of(task.path)
-    size = task.path.stat().st_size / 1e6
+    shard = shard_of(task)
+    members = members_of(shard)
+    size = shard.stat().st_size / 1e6
 
     def rate(work: Callable[[], object]) -> float:
         spare.unlink(missing_ok=True)  # to free the old file's pages is no part of the work
-        task.path.unlink(missing_ok=True)
+        shard.unlink(missing_ok=True)
         return size / timed(work)
 
     write = partial(write_tar, spare, members)
@@ -122,7 +128,7 @@ def main() -> None:
         say(f"{count} samples to survey, render and assemble once, in this process")
         build(Workshop(load_recipe(recipe), engine), call)
         tasks = [task for task in engine.specs["run_assemble"] if isinstance(task, ShardTask)]
-        shards = [task.path.stat().st_size / 1e6 for task in tasks]
+        shards = [shard_of(task).stat().st_size / 1e6 for task in tasks]
         found = [rates_of(task, options.rounds, work / "spare.tar") for task in tasks]
     rates = {name: median(one[name] for one, _ in found) for name in found[0][0]}
     packs = [size / 1e6 for _, sizes in found for size in sizes]

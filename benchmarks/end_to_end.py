@@ -32,7 +32,8 @@ from benchmarks.source import Wanted, tars_for
 from pipelines.build import build
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
-from schemas.manifest import Manifest, read_manifest
+from pipelines.versions import read_manifest
+from schemas.manifest import Manifest
 
 TARGETS = {"pixels": 2.5, "source": 12.0}
 
@@ -110,7 +111,7 @@ def _work(given: Given, warm: Warm, payload: str, records: Path) -> Work:
     stages = StageTimes()
     with Watch(os.getpid()) as watch:
         seconds = timed(lambda: build(Workshop(recipe, warm.engine), stages))
-    manifest = read_manifest(recipe.output.path)
+    manifest = read_manifest(Path(recipe.output.path))
     say(f"{payload}, work: {seconds:.1f} s for {manifest.ledger.packed} samples")
     return Work(seconds, watch.cpu_seconds, stages.seconds, manifest)
 

@@ -25,7 +25,7 @@ from benchmarks.kit.records import records_for
 from benchmarks.kit.report import Target, arguments, report, say, work_folder
 from benchmarks.kit.timing import FLOWS, run
 from benchmarks.source import Wanted, make_source
-from schemas.manifest import read_manifest
+from pipelines.versions import read_manifest
 
 WORKER_MIB = 1536
 PIXELS_GROW = 2.5

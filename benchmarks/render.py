@@ -25,7 +25,7 @@ from benchmarks.kit.records import records_for
 from benchmarks.kit.report import Target, arguments, report, work_folder
 from benchmarks.kit.timing import in_turn, medians, timed
 from benchmarks.source import Wanted, tars_for
-from pipelines.build import call, plan_again, read_sources
+from pipelines.build import call, plan
 from pipelines.load_recipe import load_recipe
 from pipelines.plan import Partition
 from pipelines.render import addresses, render_partition
@@ -70,14 +70,14 @@ def jobs_of(workshop: Workshop, partition: Partition, keys: Sequence[str], out: 
         if key not in seen:
             tars.setdefault(path, {})[member] = shape
         seen.add(key)
-    return [(root / tar, wanted, out / f"{tar}.bin") for tar, wanted in tars.items()]
+    return [(Path(root, tar), wanted, out / f"{tar}.bin") for tar, wanted in tars.items()]
 
 
 def stage_seconds(
     workshop: Workshop, partition: Partition, wanted: pa.Table, starts: list[Warm]
 ) -> float:
     """The stage with an empty cache on a warm Ray, which is started and ended here."""
-    shutil.rmtree(workshop.store.root / "rendered", ignore_errors=True)
+    shutil.rmtree(Path(workshop.store.folder.url, "rendered"), ignore_errors=True)
     with warm_ray(PROCESSES) as warm:
         starts.append(warm)
         ready = Workshop(workshop.recipe, warm.engine)
@@ -102,7 +102,7 @@ def main() -> None:
             work / "render", records=work / "render.jsonl", root=tars[0].parent, payload="pixels"
         )
         workshop = Workshop(load_recipe(recipe), Inline())
-        partition = plan_again(workshop, call, read_sources(workshop, call), {})
+        (partition,) = plan(workshop, call)
         wanted = addresses(workshop, partition)
         jobs = jobs_of(workshop, partition, wanted.column("key").to_pylist(), work / "render")
         pool.map(bare, [(tar, {}, target) for tar, _, target in jobs])  # starts and imports

@@ -11,7 +11,6 @@ lengths does; it takes only a sample of the files, since it needs about 30 ms ea
 from __future__ import annotations
 
 import io
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,24 +24,18 @@ from benchmarks.kit.records import records_for
 from benchmarks.kit.report import Target, arguments, report, say, work_folder
 from benchmarks.kit.timing import in_turn, medians, one_core
 from benchmarks.source import Wanted, tars_for
-from pipelines.survey import ROWS_PER_BLOCK
-from workers.sources.records import plan_blocks
+from pipelines.finding import ROWS_PER_BLOCK
+from workers.media_files import MediaFiles
+from workers.sources.block import Block
+from workers.sources.records import RecordsOptions, plan, read
+from workers.storage.folder import Folder, folder_of
 from workers.survey import SurveySpec, survey
-from workers.tarindex import scan
 
 
-def blocks_of(records: Path, root: Path, rows: int) -> list[SurveySpec]:
-    """The source in blocks of so many rows."""
-    return [
-        SurveySpec("bench", records, root, block.start, block.end, block.first_line)
-        for block in plan_blocks(records, rows)
-    ]
-
-
-def survey_rate(blocks: Sequence[SurveySpec]) -> float:
+def survey_rate(spec: SurveySpec, files: Folder, blocks: Sequence[Block]) -> float:
     """Samples a second of the survey of these blocks. Fails where one is dropped."""
     began = time.perf_counter()
-    tables = [survey(block)[0] for block in blocks]
+    tables = [survey(spec, read(files, block, RecordsOptions()))[0] for block in blocks]
     spent = time.perf_counter() - began
     dropped = sum(len(table) - table.column("drop").null_count for table in tables)
     if dropped:
@@ -65,11 +58,8 @@ def every_nth(tars: Sequence[Path], wanted: int) -> list[tuple[Path, int, int]]:
     """Byte ranges of a sample of the tars' JPEGs, spread over all of them."""
     found = []
     for tar in tars:
-        descriptor = os.open(tar, os.O_RDONLY)
-        try:
-            members = scan(descriptor).members.items()
-        finally:
-            os.close(descriptor)
+        with MediaFiles(tar.parent) as files:
+            members = files.index(tar.name).members.items()
         found += [(tar, *place) for name, place in members if name.endswith(".jpg")]
     return found[:: max(1, len(found) // wanted)][:wanted]
 
@@ -91,11 +81,13 @@ def main() -> None:
     options = parser.parse_args()
     with work_folder(options.work) as work:
         tars = tars_for(options.source, work, Wanted(count=options.count))
-        records = work / "survey.jsonl"
-        count = records_for(tars, records, options.count)
+        records, spec = folder_of(work), SurveySpec("bench", folder_of(tars[0].parent), {})
+        count = records_for(tars, work / "survey.jsonl", options.count)
         files = every_nth(tars, options.sample)
         sides: dict[str, Callable[[], float]] = {
-            f"survey_{rows}": partial(survey_rate, blocks_of(records, tars[0].parent, rows))
+            f"survey_{rows}": partial(
+                survey_rate, spec, records, plan(records, "survey.jsonl", rows)
+            )
             for rows in sorted({512, ROWS_PER_BLOCK})
         }
         sides["transformers"] = partial(processor_rate, load_processor(), files)

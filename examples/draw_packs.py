@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from patchpack import Header, Pack, decode
 from patchpack.index import decode_index
-from schemas.manifest import Manifest, read_manifest
+from pipelines.versions import read_manifest
+from schemas.manifest import Manifest
 
 TEXT, LEARNED = (150, 158, 170), (224, 122, 60)
 COLOURS = {"image": (66, 133, 190), "view": (86, 168, 128), "video": (132, 100, 176)}

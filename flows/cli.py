@@ -90,16 +90,22 @@ def plan(recipe: RecipePath, workers: Workers = None, as_json: Json = False) -> 
         try:
             with progress_bars(quiet=as_json) as progress:
                 workshop = Workshop(load_recipe(recipe), engine, progress)
-                partition = plan_now(workshop, call)
+                partitions = plan_now(workshop, call)
         finally:
             engine.close()
         rows, drops = (
-            summary.of_plan(workshop, partition),
-            summary.examples_of_drops(workshop, partition),
+            summary.of_plan(workshop, partitions),
+            summary.examples_of_drops(workshop, partitions),
         )
     if as_json:
         typer.echo(
-            json.dumps({"plan": dict(rows), "facts": partition.packed.facts, "drops": drops})
+            json.dumps(
+                {
+                    "plan": dict(rows),
+                    "partitions": {one.name: one.packed.facts for one in partitions},
+                    "drops": drops,
+                }
+            )
         )
         return
     print_rows(rows)

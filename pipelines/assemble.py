@@ -1,13 +1,16 @@
 """assemble: every shard of a partition is one task; a shard whose files and receipt exist is done.
 
 The digest of all that shapes a partition names its shards and packs: a changed plan gives new
-names, an unchanged one finds its shards.
+names, an unchanged one finds its shards. A shard that lost samples to a take-down list has a digest
+of its own.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +24,19 @@ from pipelines.recipe import Recipe
 from pipelines.render import render_config
 from pipelines.steps import Workshop
 from pipelines.store import Store
+from pipelines.take_down import shard_digest, taken_rows, without
 from pipelines.text import text_spec
+from schemas.columns import Ints
 from schemas.digest import spec_digest
 from schemas.manifest import FOLDER, ShardEntry
 from workers import assemble as stage
 from workers.assemble import PackStyle, Place
-from workers.durable import write_whole
 from workers.gather import Sample, by_block, gather
+from workers.match import Rule
 from workers.shard import PlannedPack, write_shard
-from workers.sidefiles import index_path
+from workers.sidefiles import index_name
+from workers.storage.folder import Folder
+from workers.storage.local import LocalFolder
 from workers.text_config import TextConfig
 from workers.text_tokenizers import load_tokenizer
 from workers.vision_ids import VisionIds
@@ -48,40 +55,57 @@ class PackTables:
 
 
 @dataclass(frozen=True)
-class ShardTask:
-    """One shard: lane `lane` of the rows from `first_row` to `end_row`."""
+class ShardPlace:
+    """Lane `lane` of a stripe set, rows from `first_row` to `end_row`; the shard's digest."""
 
-    digest: str  # of the partition
     stripe: int
     lane: int
-    lanes: int
     first_row: int
     end_row: int
-    tables: PackTables
-    pieces: pa.Table
-    folders: Mapping[str, Path]
-    style: Mapping[str, str]
-    output: Path
-    cache: Path
+    digest: str
 
     @property
-    def path(self) -> Path:
-        """Where the shard goes."""
-        return self.output / shard_name(self.digest, self.stripe, self.lane)
+    def name(self) -> str:
+        """The shard's file."""
+        return shard_name(self.digest, self.stripe, self.lane)
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to write."""
+
+    place: ShardPlace
+    lanes: int
+    tables: PackTables
+    taken: frozenset[int]  # rows of SIZED that a take-down list names
+    pieces: pa.Table
+    folders: Mapping[str, Folder]
+    style: Mapping[str, str]
+    output: Folder
+    store: Store
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A partition's shards, and what a take-down list has taken from them."""
+
+    shards: list[ShardEntry]
+    taken: Ints  # rows of SIZED
+    digests: Mapping[tuple[int, int], str]  # of each shard, by stripe and lane
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """The digest of what shapes packs: policies, text, pack, render; no paths, no worker counts."""
+    """The digest of what shapes packs: policies, text, pack, render; no paths, no worker counts.
+
+    What a source adds to that (weight, suffix) shows in the tables of its partitions.
+    """
     return spec_digest(
         {
-            "policy": policy_spec(recipe),
+            "policy": policy_spec([Rule(one.policy, one.match) for one in recipe.policy]),
             "text": text_spec(recipe.text),
             "pack": recipe.pack.model_dump(mode="json"),
             "render": {**recipe.render.model_dump(mode="json"), **render_config(recipe).spec()},
             "seed": recipe.seed,
-            "sources": {
-                source.name: [source.weight, source.prompt_suffix] for source in recipe.sources
-            },
         }
     )
 
@@ -102,31 +126,47 @@ def partition_digest(recipe: Recipe, partition: Partition) -> str:
     )
 
 
-def assemble_partition(
-    workshop: Workshop, partition: Partition, wanted: pa.Table
-) -> list[ShardEntry]:
+def shard_places(workshop: Workshop, partition: Partition, taken: Ints) -> list[ShardPlace]:
     """Every shard of the partition, by stripe and lane."""
+    store, lanes = workshop.store, workshop.recipe.pack.lanes
     digest = partition_digest(workshop.recipe, partition)
-    rows = rows_per_stripe(workshop.recipe, partition, workshop.store)
-    places = [
-        (stripe, lane, first, min(first + rows, partition.rows))
+    rows = rows_per_stripe(workshop.recipe, partition, store)
+    lost: dict[tuple[int, int], list[str]] = {}
+    if len(taken):
+        packed = store.read("packed", partition.packed.key)
+        mine = packed.filter(pa.array(np.isin(packed.column("sized_row").to_numpy(), taken)))
+        columns = (mine.column(name).to_pylist() for name in ("sample_id", "pack_row", "lane"))
+        for sample_id, row, lane in zip(*columns, strict=True):
+            lost.setdefault((row // rows, lane), []).append(sample_id)
+    return [
+        ShardPlace(
+            stripe=stripe,
+            lane=lane,
+            first_row=first,
+            end_row=min(first + rows, partition.rows),
+            digest=shard_digest(digest, lost.get((stripe, lane), [])),
+        )
         for stripe, first in enumerate(range(0, partition.rows, rows))
-        for lane in range(workshop.recipe.pack.lanes)
+        for lane in range(lanes)
     ]
-    found = {
-        place: _finished(workshop.output, shard_name(digest, *place[:2]), digest)
-        for place in places
-    }
+
+
+def assemble_partition(workshop: Workshop, partition: Partition, wanted: pa.Table) -> Assembled:
+    """Every shard of the partition; those that are not there yet are written."""
+    taken = taken_rows(workshop, partition)
+    places = shard_places(workshop, partition, taken)
+    found = {place: finished(workshop, place) for place in places}
     missing = [place for place, shard in found.items() if shard is None]
     if missing:
         workshop.engine.local()
-        tasks = list(_tasks(workshop, partition, wanted, missing))
+        tasks = list(_tasks(workshop, partition, wanted, missing, taken))
         made = {
             (shard.stripe, shard.lane): shard
             for shard in workshop.run("assemble", run_assemble, tasks)
         }
-        found |= {place: made[place[:2]] for place in missing}
-    return [shard for shard in found.values() if shard]
+        found |= {place: made[place.stripe, place.lane] for place in missing}
+    digests = {(place.stripe, place.lane): place.digest for place in places}
+    return Assembled([shard for shard in found.values() if shard], taken, digests)
 
 
 def rows_per_stripe(recipe: Recipe, partition: Partition, store: Store) -> int:
@@ -138,29 +178,33 @@ def rows_per_stripe(recipe: Recipe, partition: Partition, store: Store) -> int:
     return max(1, recipe.pack.target_shard_mb * 10**6 * partition.packs // max(total, 1))
 
 
-def _finished(output: Path, name: str, digest: str) -> ShardEntry | None:
-    path = output / name
+def finished(workshop: Workshop, place: ShardPlace) -> ShardEntry | None:
+    """The entry of a shard that is there with all that belongs to it."""
+    output, name = workshop.output, place.name
+    if "assembled" in workshop.redo:
+        return None
     try:
-        receipt = json.loads(receipt_path(output, name).read_bytes())
+        receipt = json.loads(output.read_whole(receipt_name(name)))
         partition = receipt.pop("partition")
         shard = ShardEntry.model_validate(receipt)
     except (OSError, ValueError, KeyError, AttributeError):
         return None
-    beside = (path, path.with_name(f"{name}.idx"), index_path(path))
-    whole = all(file.exists() for file in beside) and path.stat().st_size == shard.size
-    return shard if whole and partition == digest else None
+    stats = [output.stat(file) for file in (name, f"{name}.idx", index_name(name))]
+    whole = all(stats) and stats[0] is not None and stats[0].size == shard.size
+    return shard if whole and partition == place.digest else None
 
 
-def receipt_path(output: Path, name: str) -> Path:
+def receipt_name(shard: str) -> str:
     """The receipt of a shard, written after it."""
-    return output / FOLDER / "shards" / f"{name}.json"
+    return f"{FOLDER}/shards/{shard}.json"
 
 
 def _tasks(
     workshop: Workshop,
     partition: Partition,
     wanted: pa.Table,
-    places: list[tuple[int, int, int, int]],
+    places: list[ShardPlace],
+    taken: Ints,
 ) -> Iterator[ShardTask]:
     recipe, store = workshop.recipe, workshop.store
     style = {
@@ -174,47 +218,61 @@ def _tasks(
         tuple((b.surveyed.key, b.tokenized.key) for b in partition.blocks if b.tokenized),
         recipe.text,
     )
-    packed = store.read("packed", partition.packed.key)
+    packed = without(store.read("packed", partition.packed.key), taken)
     lane, row = packed.column("lane").to_numpy(), packed.column("pack_row").to_numpy()
     pieces = pieces_of(workshop, partition, wanted)
-    digest = partition_digest(recipe, partition)
-    for stripe, number, first, end in places:
-        inside = (lane == number) & (row >= first) & (row < end)
+    names = {block.source for block in partition.blocks}
+    folders = {"": store.folder, **{n: s.root for n, s in workshop.sources.items() if n in names}}
+    for place in places:
+        inside = (lane == place.lane) & (row >= place.first_row) & (row < place.end_row)
+        samples = np.unique(packed.column("sized_row").to_numpy()[inside])
         yield ShardTask(
-            digest=digest,
-            stripe=stripe,
-            lane=number,
+            place=place,
             lanes=recipe.pack.lanes,
-            first_row=first,
-            end_row=end,
             tables=tables,
-            pieces=shard_pieces(pieces, np.unique(packed.column("sized_row").to_numpy()[inside])),
-            folders={
-                "": store.root,
-                **{source.name: source.root for source in recipe.sources if source.root},
-            },
+            taken=frozenset(taken.tolist()),
+            pieces=shard_pieces(pieces, samples),
+            folders=folders,
             style=style,
             output=workshop.output,
-            cache=store.root,
+            store=store,
         )
 
 
 def run_assemble(task: ShardTask) -> ShardEntry:
     """Write one shard, its side files, and then its receipt."""
     style = PackStyle(**task.style, ids=_vision_ids(task))
-    summary, packs = write_shard(task.path, _planned(task), task.folders, style)
+    place = task.place
+    with task.store.scratch.staging() as staging, _shard_path(task) as path:
+        summary, packs = write_shard(path, _planned(task), task.folders, staging, style)
     shard = ShardEntry(
         name=summary.name,
-        stripe=task.stripe,
-        lane=task.lane,
+        stripe=place.stripe,
+        lane=place.lane,
         packs=packs,
         fillers=len(summary.packs) - packs,
         size=summary.size,
         sha256=summary.sha256,
     )
-    receipt = {"partition": task.digest, **shard.model_dump()}
-    write_whole(receipt_path(task.output, shard.name), json.dumps(receipt, indent=1).encode())
+    receipt = {"partition": place.digest, **shard.model_dump()}
+    task.output.write_whole(receipt_name(shard.name), json.dumps(receipt, indent=1).encode())
     return shard
+
+
+@contextmanager
+def _shard_path(task: ShardTask) -> Iterator[Path]:
+    """Where the shard is written; for a remote folder on local disk first, the shard moved last."""
+    output, name = task.output, task.place.name
+    if isinstance(output, LocalFolder):
+        yield output.root / name
+        return
+    scratch = task.store.scratch.folder
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="shard-") as made:
+        folder = Path(made)
+        yield folder / name
+        for file in (index_name(name), f"{name}.idx", name):
+            output.put(folder / file, file)
 
 
 def _vision_ids(task: ShardTask) -> VisionIds:
@@ -225,13 +283,15 @@ def _vision_ids(task: ShardTask) -> VisionIds:
 
 def _planned(task: ShardTask) -> Iterator[PlannedPack]:
     """The packs of the shard, front to back."""
-    store = Store(task.cache)
-    packed = store.read("packed", task.tables.packed)
+    store, place = task.store, task.place
+    packed = without(
+        store.read("packed", task.tables.packed), np.array(sorted(task.taken), np.int64)
+    )
     row = packed.column("pack_row").to_numpy()
     inside = (
-        (packed.column("lane").to_numpy() == task.lane)
-        & (row >= task.first_row)
-        & (row < task.end_row)
+        (packed.column("lane").to_numpy() == place.lane)
+        & (row >= place.first_row)
+        & (row < place.end_row)
     )
     packed = packed.take(pa.array(np.flatnonzero(inside)))
     samples = _samples(store, task.tables, packed)
@@ -241,11 +301,11 @@ def _planned(task: ShardTask) -> Iterator[PlannedPack]:
         packed["pack_row"].to_pylist(), packed["sized_row"].to_pylist(), strict=True
     ):
         members.setdefault(pack_row, []).append(sized_row)
-    for pack_row in range(task.first_row, task.end_row):
-        number = pack_row * task.lanes + task.lane
+    for pack_row in range(place.first_row, place.end_row):
+        number = pack_row * task.lanes + place.lane
         rows = members.get(pack_row, [])
         yield PlannedPack(
-            place=Place(pack_key(task.digest, number), task.lane, pack_row),
+            place=Place(pack_key(place.digest, number), place.lane, pack_row),
             samples=[samples[row] for row in rows],
             pieces=[item for row in rows for item in pieces.get(row, [])],
         )

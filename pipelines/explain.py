@@ -10,23 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from patchpack.arrays import ARRAYS
 from patchpack.index import decode_index
 from patchpack.layout import Pack, decode
+from pipelines.versions import read_manifest
 from schemas.errors import ContractError
-from schemas.manifest import FOLDER, Manifest, read_manifest
+from schemas.manifest import FOLDER, Manifest
 from workers.durable import write_whole
-from workers.sidefiles import index_path
+from workers.sidefiles import index_name
+from workers.storage.folder import Folder, folder_of
 
 Story = dict[str, Any]
 
 
-def explain(root: Path, name: str, extract: Path | None) -> Story:
+def explain(place: Folder | Path, name: str, extract: Path | None) -> Story:
     """The story of a sample id or a pack key. Raises ContractError where the data
     set has neither.
     """
+    root = folder_of(place) if isinstance(place, Path) else place
     manifest = read_manifest(root)
     rows = _ledger_rows(root, manifest, name)
     if rows:
@@ -59,25 +63,23 @@ def explain(root: Path, name: str, extract: Path | None) -> Story:
     return story
 
 
-def _ledger_rows(root: Path, manifest: Manifest, name: str) -> list[Story]:
-    path = root / FOLDER / manifest.ledger.name
-    rows: list[Story] = pq.read_table(path, filters=[("sample_id", "=", name)]).to_pylist()
+def _ledger_rows(root: Folder, manifest: Manifest, name: str) -> list[Story]:
+    data = pa.BufferReader(root.read_whole(f"{FOLDER}/{manifest.ledger.name}"))
+    rows: list[Story] = pq.read_table(data, filters=[("sample_id", "=", name)]).to_pylist()
     return rows
 
 
-def _find(root: Path, manifest: Manifest, key: str) -> Pack:
+def _find(root: Folder, manifest: Manifest, key: str) -> Pack:
     """The pack of this key, by the indexes of the shards."""
     for shard in manifest.shards:
-        path = root / shard.name
-        index = decode_index(index_path(path).read_bytes())
+        index = decode_index(root.read_whole(index_name(shard.name)))
         for row in index[index["key"] == key.encode("ascii", "replace")]:
-            with path.open("rb") as file:
-                members = []
-                for name in ("header", "arrays"):
-                    file.seek(int(row[f"{name}_offset"]))
-                    members.append(file.read(int(row[f"{name}_size"])))
-            return decode(*members)
-    raise ContractError(f"{root} has no sample or pack {key!r}")
+            places = [
+                (int(row[f"{name}_offset"]), int(row[f"{name}_size"]))
+                for name in ("header", "arrays")
+            ]
+            return decode(*root.read_ranges(shard.name, places))
+    raise ContractError(f"{root.url} has no sample or pack {key!r}")
 
 
 def _sample_items(pack: Pack, sample_id: str) -> Story:

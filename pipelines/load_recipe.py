@@ -5,11 +5,21 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pipelines.policies import PolicyConfig, policy_kinds
-from pipelines.recipe import Output, Pack, Recipe, Render, Select, Source
+from pipelines.recipe import (
+    Output,
+    Pack,
+    Recipe,
+    Render,
+    Select,
+    Source,
+    SourceOptions,
+    Split,
+)
 from schemas.errors import RecipeError
 from workers.match import Match
 from workers.policies.protocol import Policy
@@ -31,7 +41,7 @@ def load_recipe(path: Path) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise RecipeError(f"{path}: {_explain_all(error)}") from None
-    return _absolute(_with_family(recipe, path), Path.cwd())
+    return _absolute(_with_regions(_with_family(recipe, path)), Path.cwd())
 
 
 def load_policy(kind: str, settings: Sequence[str]) -> Policy:
@@ -64,20 +74,24 @@ def _explain(fault: object) -> str:
     assert isinstance(fault, dict)
     if not fault["loc"]:  # of the whole recipe
         return str(fault["msg"]).removeprefix("Value error, ")
-    tagged = fault["loc"][0] == "policy" and "policy" in fault["loc"][2:3]
-    # as it is written: settings stand beside `match`, and the kind is no key
-    keys = fault["loc"][:2] + fault["loc"][4:] if tagged else fault["loc"]
+    nested = fault["loc"][2:3] in (("policy",), ("options",))
+    # as it is written: the keys of a kind stand beside the others, and the kind is no key
+    keys = fault["loc"][:2] + fault["loc"][4:] if nested else fault["loc"]
     place = ".".join(map(str, keys))
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key (allowed: {', '.join(_allowed(fault['loc']))})"
     if fault["type"] == "union_tag_invalid":
         context = fault["ctx"]
         return (
-            f"{place}.kind: unknown policy {context['tag']!r} (allowed: {context['expected_tags']})"
+            f"{place}.kind: unknown {_SAID[keys[0]]} {context['tag']!r} "
+            f"(allowed: {context['expected_tags']})"
         )
     if fault["type"] == "union_tag_not_found":
-        return f"{place}.kind: missing; names the policy"
+        return f"{place}.kind: missing; names the {_SAID[keys[0]]}"
     return f"{place}: {fault['msg'].removeprefix('Value error, ')} (got {fault['input']!r})"[:500]
+
+
+_SAID = {"policy": "policy", "sources": "kind of source"}
 
 
 def _allowed(place: tuple[int | str, ...]) -> list[str]:
@@ -86,17 +100,26 @@ def _allowed(place: tuple[int | str, ...]) -> list[str]:
         "sources": Source,
         "text": TextConfig,
         "select": Select,
+        "split": Split,
         "render": Render,
         "pack": Pack,
         "output": Output,
     }
     if len(place) == 1:
-        model: type[BaseModel] = Recipe
-    elif place[0] == "policy":
-        model = Match if place[2] == "match" else policy_kinds()[str(place[3])]
-    else:
-        model = sections[str(place[0])]
-    return [*model.model_fields, *(["match"] if len(place) > 3 and model is not Match else [])]
+        return list(Recipe.model_fields)
+    if place[0] == "policy":
+        if place[2] == "match":
+            return list(Match.model_fields)
+        return [*policy_kinds()[str(place[3])].model_fields, "match"]
+    if place[2:3] == ("options",):
+        common = (name for name in Source.model_fields if name != "options")
+        return [*common, *_source_kinds()[str(place[3])].model_fields]
+    return list(sections[str(place[0])].model_fields)
+
+
+def _source_kinds() -> dict[str, type[BaseModel]]:
+    members: tuple[type[BaseModel], ...] = get_args(get_args(SourceOptions)[0])
+    return {model.model_fields["kind"].default: model for model in members}
 
 
 def _with_family(recipe: Recipe, path: Path) -> Recipe:
@@ -110,12 +133,23 @@ def _with_family(recipe: Recipe, path: Path) -> Recipe:
     return recipe.model_copy(update={"text": text})
 
 
+def _with_regions(recipe: Recipe) -> Recipe:
+    """Boxes and points as the models of the policies write them, where the recipe does not say."""
+    text = recipe.text.for_policies(rule.policy.kind for rule in recipe.policy)
+    return recipe.model_copy(update={"text": text})
+
+
 def _absolute(recipe: Recipe, folder: Path) -> Recipe:
+    """Local paths, which are relative to this folder, made absolute."""
+
+    def place(path: str) -> str:
+        return path if "://" in path else str(folder / path)
+
     sources = tuple(
         source.model_copy(
             update={
-                "path": folder / source.path,
-                "root": folder / source.root if source.root else (folder / source.path).parent,
+                "path": place(source.path),
+                "root": place(source.root) if source.root else None,
             }
         )
         for source in recipe.sources
@@ -124,8 +158,12 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     if recipe.text.tokenizer != "bytes" and tokenizer.is_dir():  # else a hub id
         text = recipe.text.model_copy(update={"tokenizer": str(tokenizer)})
         recipe = recipe.model_copy(update={"text": text})
-    output = folder / recipe.output.path
-    cache = folder / recipe.output.cache if recipe.output.cache else output / ".cache"
+    if recipe.select.take_down:
+        select = recipe.select.model_copy(update={"take_down": place(recipe.select.take_down)})
+        recipe = recipe.model_copy(update={"select": select})
+    output = place(recipe.output.path)
+    cache = place(recipe.output.cache) if recipe.output.cache else f"{output}/.cache"
+    changed = {"path": output, "cache": cache}
     return recipe.model_copy(
-        update={"sources": sources, "output": Output(path=output, cache=cache)}
+        update={"sources": sources, "output": recipe.output.model_copy(update=changed)}
     )

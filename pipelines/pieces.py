@@ -72,13 +72,14 @@ def _rendered(workshop: Workshop, keys: pa.Array, row: Ints, item: Ints) -> pa.T
     counts = np.bincount(codes[same], minlength=len(starts))
     take = np.repeat(starts[code] - np.cumsum(counts[code]) + counts[code], counts[code])
     chosen = index.take(pa.array(np.arange(len(take)) + take))
-    names = [str(path.relative_to(workshop.store.root)) for path in containers]
     n = len(chosen)
     columns = [
         np.repeat(row, counts[code]),
         np.repeat(item, counts[code]),
         pa.array([""] * n, pa.string()),
-        pa.array([names[number] for number in chosen.column("container").to_pylist()], pa.string()),
+        pa.array(
+            [containers[number] for number in chosen.column("container").to_pylist()], pa.string()
+        ),
         *(chosen.column(name) for name in ("offset", "size", "format")),
         pa.array([""] * n, pa.string()),
     ]
@@ -97,14 +98,19 @@ def _direct(workshop: Workshop, partition: Partition, direct: np.ndarray) -> Ite
         here = direct[done : done + len(fields)]
         done += len(fields)
         item = np.arange(len(fields)) - np.repeat(np.cumsum(counts) - counts, counts)
+        block = partition.blocks[number]
+        paths = pc.struct_field(fields, "path").to_pylist()
+        places = [(block.source, path) for path in paths]
+        if one := block.stand_in:
+            places = [
+                ("", one.cached) if path == one.path else (name, path) for name, path in places
+            ]
         columns = [
             np.repeat(rows, counts),
             item,
-            pa.array([partition.blocks[number].source] * len(fields), pa.string()),
-            *(
-                pc.struct_field(fields, name)
-                for name in ("path", "offset", "size", "format", "sha256")
-            ),
+            pa.array([name for name, _ in places], pa.string()),
+            pa.array([path for _, path in places], pa.string()),
+            *(pc.struct_field(fields, name) for name in ("offset", "size", "format", "sha256")),
         ]
         yield pa.table(columns, names=PIECES.names).cast(PIECES).filter(pa.array(here))
 

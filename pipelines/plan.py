@@ -4,18 +4,17 @@ without a pixel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.recipe import Recipe
 from pipelines.steps import Block, Workshop
 from pipelines.store import Receipt, Store
 from pipelines.text import text_spec
-from schemas.columns import one_chunk
+from schemas.columns import Ints, one_chunk
 from schemas.digest import spec_digest
 from workers import pack as packing
 from workers import select as selection
@@ -57,25 +56,58 @@ class Partition:
         return store.read("packed", self.packed.key), store.read("sized", self.sized.key)
 
 
-def plan_partition(workshop: Workshop, name: str, blocks: list[Block], faults: Faults) -> Partition:
-    """The partition's SELECTED, SIZED and PACKED tables; `faults` are media that
-    failed to render.
-    """
-    selected = _select(workshop, blocks, faults)
+@dataclass(frozen=True)
+class Outside:
+    """What a partition's plan takes from outside it: faults of media, ids of earlier partitions."""
+
+    faults: Faults = field(default_factory=dict)
+    earlier_ids: tuple[int, ...] = ()
+    """Hashes of its own ids that earlier partitions have too; nearly always none."""
+
+
+def plan_partition(
+    workshop: Workshop, name: str, blocks: Sequence[Block], outside: Outside
+) -> Partition:
+    """The partition's SELECTED, SIZED and PACKED tables."""
+    selected = _select(workshop, blocks, outside)
     sized = _size(workshop, blocks, selected)
     return Partition(name, tuple(blocks), selected, sized, _pack(workshop, sized))
 
 
-def _select(workshop: Workshop, blocks: list[Block], faults: Faults) -> Receipt:
+def sample_ids(workshop: Workshop, blocks: Sequence[Block]) -> Ints:
+    """Sorted hashes of the ids in a partition, kept in the cache."""
+    store = workshop.store
+    key = spec_digest({"stage": "ids", "surveyed": [block.surveyed.digest for block in blocks]})
+    if not store.receipt("ids", key):
+        workshop.engine.local()
+        tables = [store.read("surveyed", block.surveyed.key) for block in blocks]
+        ids = (one for table in tables for one in table.column("sample_id").to_pylist())
+        hashes = np.unique(np.fromiter(map(selection.id_hash, ids), np.uint64))
+        store.write("ids", key, pa.table({"hash": hashes}))
+    found: Ints = store.read("ids", key).column("hash").to_numpy()
+    return found
+
+
+def _select(workshop: Workshop, blocks: Sequence[Block], outside: Outside) -> Receipt:
     recipe, store = workshop.recipe, workshop.store
-    weights = {source.name: source.weight for source in recipe.sources}
+    names = {block.source for block in blocks}
+    config = selection.SelectConfig(
+        weights={n: s.weight for n, s in workshop.sources.items() if n in names},
+        seed=recipe.seed,
+        faults=outside.faults,
+        earlier_ids=frozenset(outside.earlier_ids),
+        held_out=recipe.split.held_out,
+        part=recipe.split.part,
+    )
     key = spec_digest(
         {
             "stage": "select",
             "version": selection.VERSION,
             "seed": recipe.seed,
-            "weights": weights,
-            "faults": sorted((sha256, *fault) for sha256, fault in faults.items()),
+            "weights": config.weights,
+            "split": [config.held_out, config.part],
+            "earlier_ids": sorted(outside.earlier_ids),
+            "faults": sorted((sha256, *fault) for sha256, fault in outside.faults.items()),
             "surveyed": [block.surveyed.digest for block in blocks],
         }
     )
@@ -83,17 +115,16 @@ def _select(workshop: Workshop, blocks: list[Block], faults: Faults) -> Receipt:
         return done
     workshop.engine.local()
     tables = [store.read("surveyed", block.surveyed.key) for block in blocks]
-    config = selection.SelectConfig(weights, recipe.seed, faults)
     return store.write("selected", key, selection.select(tables, config))
 
 
-def _size(workshop: Workshop, blocks: list[Block], selected: Receipt) -> Receipt:
+def _size(workshop: Workshop, blocks: Sequence[Block], selected: Receipt) -> Receipt:
     recipe, store = workshop.recipe, workshop.store
     key = spec_digest(
         {
             "stage": "size",
             "version": sizing.VERSION,
-            "policy": policy_spec(recipe),
+            "policy": policy_spec(workshop.rules),
             "text": text_spec(recipe.text),
             "capacity": recipe.pack.max_tokens,
             "render": [recipe.render.payload, recipe.render.codec],
@@ -111,23 +142,25 @@ def _size(workshop: Workshop, blocks: list[Block], selected: Receipt) -> Receipt
         store.read("selected", selected.key),
         surveyed,
         [store.read("tokenized", block.tokenized.key) for block in blocks if block.tokenized],
-        _size_config(recipe, has_media=any(_has_media(table) for table in surveyed)),
+        _size_config(workshop, has_media=any(_has_media(table) for table in surveyed)),
     )
     workshop.progress("size", 1, 1)
     return store.write("sized", key, table)
 
 
-def _size_config(recipe: Recipe, *, has_media: bool) -> sizing.SizeConfig:
+def _size_config(workshop: Workshop, *, has_media: bool) -> sizing.SizeConfig:
     """Raises RecipeError when there is media and the tokenizer lacks the family's tokens."""
+    recipe = workshop.recipe
     tokenizer = load_tokenizer(recipe.text)
     family = recipe.text.family
     ids = VisionIds.of(tokenizer, family) if has_media else VisionIds.without_media()
     return sizing.SizeConfig(
-        rules=[Rule(one.policy, one.match) for one in recipe.policy],
+        rules=workshop.rules,
         capacity=recipe.pack.max_tokens,
         payload=recipe.render.payload,
         codec=recipe.render.codec,
         encode=tokenizer.encode,
+        encode_documents=tokenizer.encode_documents,
         around_image=ids.image.overhead,
         around_video=ids.video.overhead,
     )
@@ -160,15 +193,15 @@ def _pack(workshop: Workshop, sized: Receipt) -> Receipt:
     return store.write("packed", key, table, facts=vars(totals))
 
 
-def policy_spec(recipe: Recipe) -> list[object]:
-    """What of the policies shapes an output."""
+def policy_spec(rules: Sequence[Rule]) -> list[object]:
+    """What of policies shapes an output."""
     return [
         {
             **rule.policy.model_dump(mode="json"),
             "VERSION": rule.policy.VERSION,
             **({"match": rule.match.model_dump(mode="json")} if rule.match != Match() else {}),
         }
-        for rule in recipe.policy
+        for rule in rules
     ]
 
 

@@ -6,14 +6,31 @@ is in it too, but never in a digest. `load_recipe` reads one.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipelines.policies import PolicyConfig
 from workers.match import Match
+from workers.sources.folder import FolderOptions
+from workers.sources.internvl_jsonl import InternvlJsonlOptions
+from workers.sources.llava_json import LlavaJsonOptions
+from workers.sources.parquet_columns import ParquetOptions
+from workers.sources.records import RecordsOptions
+from workers.sources.webdataset import WebdatasetOptions
 from workers.text_config import TextConfig
+
+SourceOptions = Annotated[
+    RecordsOptions
+    | LlavaJsonOptions
+    | InternvlJsonlOptions
+    | WebdatasetOptions
+    | ParquetOptions
+    | FolderOptions,
+    Field(discriminator="kind"),
+]
+"""Every kind of source that a recipe may name."""
 
 
 class _Section(BaseModel):
@@ -36,23 +53,58 @@ class PolicyRule(_Section):
 
 
 class Source(_Section):
-    """One input data set."""
+    """One input data set: what all kinds have, and beside it the keys of its kind."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    kind: Literal["records"]
-    path: Path
-    root: Path | None = None
+    path: str = Field(min_length=1)
+    """A file, a pattern (`*`, `**`) or a folder; local or s3://."""
+    root: str | None = None
     """The folder that media paths are relative to; by default the folder of `path`."""
     weight: float = Field(default=1.0, ge=0.0, le=1000.0)
     """Mean copies of each sample: 2.0 repeats, 0.1 keeps a seeded tenth."""
     prompt_suffix: str = ""
+    partition: str | None = None
+    """A pattern with named groups that is looked for in a file's path: its partition."""
+    options: SourceOptions
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beside_the_options(cls, fields: object) -> object:
+        if not isinstance(fields, dict) or "options" in fields:
+            return fields
+        own = {key: value for key, value in fields.items() if key in cls.model_fields}
+        return own | {"options": {k: v for k, v in fields.items() if k not in own}}
+
+    @field_validator("partition")
+    @classmethod
+    def _has_named_groups(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            names = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        if not names:
+            raise ValueError("has no named group, such as (?P<date>[0-9-]+)")
+        return pattern
 
 
 class Select(_Section):
     """What stays."""
 
+    take_down: str | None = None
+    """A file of sample ids and sha256 of media, one a line: what names them leaves the packs."""
+
     max_drop_ratio: float = Field(default=0.2, ge=0.0, le=1.0)
     """A build that drops more than this share of its samples stops."""
+
+
+class Split(_Section):
+    """A share of the samples that is held out, by a hash of their ids: the same in all versions."""
+
+    held_out: float = Field(default=0.0, ge=0.0, lt=1.0)
+    part: Literal["train", "held_out"] = "train"
+    """Which side this data set holds."""
 
 
 class Render(_Section):
@@ -84,13 +136,16 @@ class Pack(_Section):
 
 
 class Output(_Section):
-    """Where the data set lies; no part of any digest."""
+    """Where the data set lies, local or s3://; no part of any digest."""
 
-    path: Path
-    cache: Path | None = None
+    path: str = Field(min_length=1)
+    cache: str | None = None
     """Tables and rendered payloads, to build again without doing again; by default `.cache` in
     `path`.
     """
+    scratch: str | None = None
+    """Local folder for copies of remote files; by default in the system's temporary folder."""
+    scratch_gb: float = Field(default=64.0, gt=0)
 
 
 class Recipe(_Section):
@@ -101,6 +156,7 @@ class Recipe(_Section):
     sources: tuple[Source, ...] = Field(min_length=1)
     text: TextConfig = TextConfig()
     select: Select = Select()
+    split: Split = Split()
     policy: tuple[PolicyRule, ...] = Field(min_length=1, max_length=64)
     render: Render = Render()
     pack: Pack = Pack()
@@ -117,7 +173,8 @@ class Recipe(_Section):
     def _policies_agree(self) -> Recipe:
         names = {source.name for source in self.sources}
         for number, rule in enumerate(self.policy):
-            unknown = [name for name in rule.match.source if name not in names]
+            # data sets of an InternVL meta file are sources of their own: <source>.<name>
+            unknown = [n for n in rule.match.source if n.partition(".")[0] not in names]
             if unknown:
                 raise ValueError(f"policy.{number}.match.source: no source is named {unknown[0]!r}")
         schemes = sorted({rule.policy.positions for rule in self.policy})

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +17,21 @@ import pyarrow.compute as pc
 
 from pipelines.plan import Faults, Partition
 from pipelines.recipe import Recipe
-from pipelines.steps import Workshop
-from pipelines.store import Receipt, Store, read_table
+from pipelines.steps import StandIn, Workshop, stand_ins
+from pipelines.store import Receipt, Store
 from schemas.columns import one_chunk
 from schemas.digest import spec_digest
 from workers.gather import by_block
-from workers.payloads import ADDRESSES, PAYLOADS, RenderConfig, RenderJob, address, render_block
+from workers.payloads import (
+    ADDRESSES,
+    PAYLOADS,
+    MediaPlace,
+    RenderConfig,
+    RenderJob,
+    address,
+    render_block,
+)
+from workers.storage.folder import Folder
 
 
 @dataclass(frozen=True)
@@ -33,11 +41,12 @@ class RenderTask:
     surveyed: str
     sized: str
     first: int  # rows before the block in the partition's tables
-    root: Path
+    root: Folder
+    stand_in: StandIn | None
     wanted: tuple[str, ...]
     config: RenderConfig
     key: str
-    cache: Path
+    store: Store
 
 
 def render_config(recipe: Recipe) -> RenderConfig:
@@ -93,18 +102,18 @@ def kept_rows(
         yield number, rows[places], table.take(pa.array(within[places]))
 
 
-def rendered_index(store: Store) -> tuple[pa.Table, list[Path]]:
+def rendered_index(store: Store) -> tuple[pa.Table, list[str]]:
     """PAYLOADS of every container, with its number as a further column, and the
-    containers' paths.
+    containers' paths in the cache.
     """
     tables: list[pa.Table] = []
-    paths: list[Path] = []
-    for receipt_path in sorted((store.root / "rendered").glob("*.json")):
-        container = receipt_path.with_suffix(".bin")
-        index = receipt_path.with_suffix(".arrow")
-        if not (container.exists() and index.exists()):
+    paths: list[str] = []
+    there = {path for path, _ in store.folder.list("rendered")}
+    for receipt in sorted(path for path in there if path.endswith(".json")):
+        container, index = (receipt.removesuffix(".json") + end for end in (".bin", ".arrow"))
+        if not {container, index} <= there:
             continue
-        table = read_table(index)
+        table = store.read_at(index)
         tables.append(
             table.append_column("container", pa.array([len(paths)] * len(table), pa.int32()))
         )
@@ -138,8 +147,8 @@ def render_partition(workshop: Workshop, partition: Partition, wanted: pa.Table)
 def _tasks(
     workshop: Workshop, partition: Partition, wanted: pa.Table, index: pa.Table
 ) -> Iterator[RenderTask]:
-    known = set(index.column("key").to_pylist())
-    roots = {source.name: source.root for source in workshop.recipe.sources}
+    store = workshop.store
+    known = set() if "rendered" in store.redo else set(index.column("key").to_pylist())
     config = render_config(workshop.recipe)
     keys = list(zip(*(wanted.column(name).to_pylist() for name in ("key", "xyz_key")), strict=True))
     first = 0
@@ -148,19 +157,18 @@ def _tasks(
         asked = chain.from_iterable(keys[place] for place in places.get(number, ()))
         missing = list(dict.fromkeys(key for key in asked if key and key not in known))
         known.update(missing)
-        root = roots[block.source]
-        assert root is not None  # set when the recipe is loaded
         if missing:
             key = spec_digest({"stage": "render", **config.spec(), "keys": missing})
             yield RenderTask(
-                block.surveyed.key,
-                partition.sized.key,
-                first,
-                root,
-                tuple(missing),
-                config,
-                key,
-                workshop.store.root,
+                surveyed=block.surveyed.key,
+                sized=partition.sized.key,
+                first=first,
+                root=workshop.sources[block.source].root,
+                stand_in=block.stand_in,
+                wanted=tuple(missing),
+                config=config,
+                key=key,
+                store=store,
             )
         first += block.surveyed.rows
 
@@ -169,11 +177,17 @@ def run_render(task: RenderTask) -> Receipt:
     """Render one block's missing payloads: the container first, then its index,
     then the receipt.
     """
-    store = Store(task.cache)
+    store = task.store
     surveyed = store.read("surveyed", task.surveyed)
     sized = store.read("sized", task.sized).slice(task.first, len(surveyed))
     kept = pa.array(np.flatnonzero(pc.is_null(sized.column("drop")).to_numpy()))
-    wanted = frozenset(task.wanted)
-    job = RenderJob(surveyed.take(kept), sized.take(kept), task.root, wanted, task.config)
-    table = render_block(job, store.table_path("rendered", task.key).with_suffix(".bin"))
+    job = RenderJob(
+        surveyed.take(kept),
+        sized.take(kept),
+        MediaPlace(task.root, stand_ins(task.stand_in, store)),
+        frozenset(task.wanted),
+        task.config,
+    )
+    with store.new_path(store.path("rendered", task.key, ".bin")) as container:
+        table = render_block(job, container)
     return store.write("rendered", task.key, table)

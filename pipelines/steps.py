@@ -1,17 +1,25 @@
-"""What every stage is handed: the recipe, the cache, the engine, and somebody to
+"""What every stage is handed: the recipe, its sources, the cache, the engine, and somebody to
 tell of progress.
 """
 
 from __future__ import annotations
 
+import getpass
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from pipelines.engine import Engine
-from pipelines.recipe import Recipe
-from pipelines.store import Receipt, Store
+from pipelines.partitions import SourceFile
+from pipelines.recipe import Output, Recipe
+from pipelines.sources import OpenSource, open_sources, rules_of
+from pipelines.store import Receipt, Scratch, Store
+from workers.match import Rule
+from workers.media_files import StandIns
+from workers.storage.folder import Folder, folder_of
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
@@ -31,17 +39,30 @@ class Workshop:
     recipe: Recipe
     engine: Engine
     progress: Progress = silent
+    redo: frozenset[str] = frozenset()
+    """Folders of the cache whose outputs are made again."""
 
-    @property
+    @cached_property
     def store(self) -> Store:
         """The cache of tables and payloads."""
         assert self.recipe.output.cache is not None  # set when the recipe is loaded
-        return Store(self.recipe.output.cache)
+        scratch = scratch_of(self.recipe.output)
+        return Store(folder_of(self.recipe.output.cache), scratch, self.redo)
 
-    @property
-    def output(self) -> Path:
+    @cached_property
+    def output(self) -> Folder:
         """The folder of the data set."""
-        return self.recipe.output.path
+        return folder_of(self.recipe.output.path)
+
+    @cached_property
+    def sources(self) -> dict[str, OpenSource]:
+        """The sources by name, in the order of the recipe."""
+        return {source.name: source for source in open_sources(self.recipe)}
+
+    @cached_property
+    def rules(self) -> list[Rule]:
+        """The policies, each with what it matches."""
+        return rules_of(self.recipe, list(self.sources.values()))
 
     def run(
         self, stage: str, function: Callable[[Spec], Result], specs: Sequence[Spec]
@@ -53,10 +74,38 @@ class Workshop:
             yield result
 
 
+def scratch_of(output: Output) -> Scratch:
+    """Local disk for what is remote."""
+    folder = Path(tempfile.gettempdir()) / f"patchpack-{getpass.getuser()}"
+    if output.scratch:
+        folder = Path(output.scratch)
+    return Scratch(folder.absolute(), int(output.scratch_gb * 1e9))
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What is read in place of a file of a source: its unpacked bytes, in the cache."""
+
+    path: str  # as items name it
+    cached: str  # below the cache
+
+
 @dataclass(frozen=True)
 class Block:
     """One block of one source, as far as it has been taken."""
 
     source: str
+    files: tuple[SourceFile, ...]
+    """The source's file that it is of; the files of a block of a folder."""
     surveyed: Receipt
     tokenized: Receipt | None = None
+    stand_in: StandIn | None = None
+
+    def stand_ins(self, store: Store) -> StandIns:
+        """As the readers of media take it."""
+        return stand_ins(self.stand_in, store)
+
+
+def stand_ins(one: StandIn | None, store: Store) -> StandIns:
+    """A stand-in as the readers of media take it."""
+    return {one.path: (store.folder, one.cached)} if one else {}

@@ -3,13 +3,17 @@
 A table is an Arrow file of one record batch, read by memory map, so that a worker that needs a
 few rows of many tables holds only those. Its receipt, a small JSON file written after it, holds
 the digest of its content: specs further on contain that, so a stage that is done again with the
-same result redoes nothing behind it.
+same result redoes nothing behind it. The cache lies in any folder; what is remote is copied to
+local disk to be read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +21,10 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from schemas.errors import ContractError
-from workers.durable import whole_file, write_whole
+from workers.durable import whole_file
+from workers.storage.folder import Folder
+from workers.storage.local import LocalFolder
+from workers.storage.staging import Staging
 
 
 @dataclass(frozen=True)
@@ -26,15 +33,14 @@ class FileState:
 
     path: str
     size: int
-    mtime_ns: int
+    version: str
 
-    def holds(self, root: Path) -> bool:
-        """Whether the file below this root has this size and time."""
-        try:
-            stat = (root / self.path).stat()
-        except OSError:
+    def holds(self, root: Folder) -> bool:
+        """Whether the file below this root has this size and version."""
+        found = root.stat(self.path)
+        if found is None:
             return self.size == -1  # it was missing, and still is
-        return (stat.st_size, stat.st_mtime_ns) == (self.size, self.mtime_ns)
+        return (found.size, found.version) == (self.size, self.version)
 
 
 @dataclass(frozen=True)
@@ -50,27 +56,44 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Scratch:
+    """Local disk for copies of remote files, and for files on their way to a remote folder."""
+
+    folder: Path
+    budget_bytes: int
+
+    def staging(self) -> Staging:
+        """The copies; one object for each thread."""
+        return Staging(self.folder, self.budget_bytes)
+
+
+@dataclass(frozen=True)
 class Store:
     """A folder of stage outputs."""
 
-    root: Path
+    folder: Folder
+    scratch: Scratch
+    redo: frozenset[str] = frozenset()
+    """Stages whose finished outputs do not count: they are made again."""
 
-    def table_path(self, stage: str, key: str) -> Path:
-        """Where the table of a stage with this spec digest lies."""
-        return self.root / stage / f"{key[:32]}.arrow"
+    def path(self, stage: str, key: str, suffix: str) -> str:
+        """Where a file of an output with this spec digest lies below the folder."""
+        return f"{stage}/{key[:32]}{suffix}"
 
-    def receipt(self, stage: str, key: str, root: Path = Path()) -> Receipt | None:
+    def receipt(self, stage: str, key: str, root: Folder | None = None) -> Receipt | None:
         """The receipt of a finished output whose inputs below `root` are as they were, or None."""
-        path = self.table_path(stage, key)
+        if stage in self.redo:
+            return None
         try:
-            raw = json.loads(path.with_suffix(".json").read_bytes())
+            raw = json.loads(self.folder.read_whole(self.path(stage, key, ".json")))
             raw["inputs"] = tuple(FileState(**state) for state in raw["inputs"])
             receipt = Receipt(**raw)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
-        if receipt.key != key or not path.exists():
+        if receipt.key != key or self.folder.stat(self.path(stage, key, ".arrow")) is None:
             return None
-        return receipt if all(state.holds(root) for state in receipt.inputs) else None
+        holds = root is None or all(state.holds(root) for state in receipt.inputs)
+        return receipt if holds else None
 
     def write(
         self,
@@ -83,23 +106,66 @@ class Store:
         """Write a table and its receipt; the table takes its name first, the receipt makes it
         count.
         """
-        path = self.table_path(stage, key)
-        path.with_suffix(".json").unlink(missing_ok=True)  # no receipt vouches for another table
-        with whole_file(path) as descriptor, open(descriptor, "wb", closefd=False) as file:
+        vouches = self.path(stage, key, ".json")
+        self.folder.delete(vouches)  # no receipt vouches for another table
+        with (
+            self.new_file(self.path(stage, key, ".arrow")) as descriptor,
+            open(descriptor, "wb", closefd=False) as file,
+        ):
             sink = _HashingSink(file)
             with pa.ipc.new_file(pa.PythonFile(sink, "w"), table.schema) as writer:
                 for batch in table.combine_chunks().to_batches():
                     writer.write_batch(batch)
         receipt = Receipt(stage, key, sink.digest.hexdigest(), table.num_rows, inputs, facts or {})
-        write_whole(path.with_suffix(".json"), json.dumps(asdict(receipt), indent=1).encode())
+        self.folder.write_whole(vouches, json.dumps(asdict(receipt), indent=1).encode())
         return receipt
 
     def read(self, stage: str, key: str) -> pa.Table:
         """The table, memory-mapped. Raises ContractError if the file is not a whole Arrow file."""
-        return read_table(self.table_path(stage, key))
+        return self.read_at(self.path(stage, key, ".arrow"))
+
+    def read_at(self, path: str) -> pa.Table:
+        """The table in this file of the cache, memory-mapped."""
+        with self.scratch.staging() as staging:
+            try:
+                return _read_table(staging.local(self.folder, path))
+            except FileNotFoundError as error:
+                raise ContractError(f"{self.folder.url}/{path}: {error}; build again") from error
+
+    @contextmanager
+    def new_file(self, path: str) -> Iterator[int]:
+        """A descriptor to write to; the file gets its name if the block ends without exception."""
+        with new_file(self.folder, path, self.scratch) as descriptor:
+            yield descriptor
+
+    @contextmanager
+    def new_path(self, path: str) -> Iterator[Path]:
+        """A local path to write a whole file to; it takes its name when the block ends well."""
+        if isinstance(self.folder, LocalFolder):
+            yield self.folder.root / path
+            return
+        self.scratch.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.scratch.folder, prefix="out-") as made:
+            yield Path(made) / "file"
+            self.folder.put(Path(made) / "file", path)
 
 
-def read_table(path: Path) -> pa.Table:
+@contextmanager
+def new_file(folder: Folder, path: str, scratch: Scratch) -> Iterator[int]:
+    """A descriptor whose file takes its name in the folder, whole, when the block ends well."""
+    if isinstance(folder, LocalFolder):
+        with whole_file(folder.root / path) as descriptor:
+            yield descriptor
+        return
+    scratch.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch.folder, prefix="out-") as made:
+        file = Path(made) / "file"
+        with whole_file(file) as descriptor:
+            yield descriptor
+        folder.put(file, path)
+
+
+def _read_table(path: Path) -> pa.Table:
     """A table of the cache, memory-mapped; raises ContractError naming a file that is not a whole
     Arrow file.
     """

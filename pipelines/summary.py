@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
 from pipelines.plan import Partition, pack_costs
 from pipelines.steps import Workshop
 from schemas.manifest import Manifest
@@ -39,30 +44,37 @@ def of_manifest(manifest: Manifest) -> Rows:
     return rows
 
 
-def of_plan(workshop: Workshop, partition: Partition) -> Rows:
+def of_plan(workshop: Workshop, partitions: Sequence[Partition]) -> Rows:
     """What a build of this plan would hold; bytes are modelled."""
     recipe, store = workshop.recipe, workshop.store
-    packed, sized = partition.tables(store)
-    costs = pack_costs(packed, sized, partition.packs)
-    tokens, capacity = int(costs["tokens"].sum()), recipe.pack.max_tokens
-    dropped = drop_counts(sized)
-    shrunk = sum(1 for step in sized.column("fit").to_pylist() if step)
+    costs: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    seen = instances = shrunk = 0
+    for partition in partitions:
+        packed, sized = partition.tables(store)
+        for name, values in pack_costs(packed, sized, partition.packs).items():
+            costs[name] += int(values.sum())
+        dropped.update(drop_counts(sized))
+        seen, instances = seen + len(sized), instances + len(packed)
+        shrunk += int(np.count_nonzero(sized.column("fit").to_numpy()))
+    packs = sum(partition.packs for partition in partitions)
+    fillers = sum(partition.fillers for partition in partitions)
+    bound = sum(partition.packed.facts["lower_bound"] for partition in partitions)
+    capacity = recipe.pack.max_tokens
     return [
         ("data set", recipe.name),
-        ("samples seen", f"{len(sized):,}"),
-        ("packed", _packed(len(sized) - sum(dropped.values()), len(packed))),
-        *((f"dropped: {reason}", f"{count:,}") for reason, count in dropped.items()),
+        ("partitions", f"{len(partitions):,}"),
+        ("samples seen", f"{seen:,}"),
+        ("packed", _packed(seen - dropped.total(), instances)),
+        *((f"dropped: {reason}", f"{count:,}") for reason, count in sorted(dropped.items())),
         ("made smaller to fit", f"{shrunk:,}"),
-        (
-            "packs",
-            f"{partition.packs:,} of {capacity:,} tokens, {partition.fillers:,} fillers",
-        ),
-        ("fewest possible", f"{partition.packed.facts['lower_bound']:,}"),
-        ("fill", f"{tokens / max(partition.packs * capacity, 1):.2%}"),
-        ("tokens", f"{tokens:,}"),
-        ("ViT patches", f"{int(costs['patches'].sum()):,}"),
-        ("payload, modelled", f"{int(costs['bytes'].sum()) / 1e6:,.1f} MB"),
-        *_warnings(recipe.pack.lanes, partition),
+        ("packs", f"{packs:,} of {capacity:,} tokens, {fillers:,} fillers"),
+        ("fewest possible", f"{bound:,}"),
+        ("fill", f"{costs['tokens'] / max(packs * capacity, 1):.2%}"),
+        ("tokens", f"{costs['tokens']:,}"),
+        ("ViT patches", f"{costs['patches']:,}"),
+        ("payload, modelled", f"{costs['bytes'] / 1e6:,.1f} MB"),
+        *(row for partition in partitions for row in _warnings(recipe.pack.lanes, partition)),
     ]
 
 
@@ -75,17 +87,19 @@ def _warnings(lanes: int, partition: Partition) -> Rows:
     if not partition.fillers or partition.packs >= 100 * lanes:
         return []
     share = partition.fillers / (partition.packs + partition.fillers)
-    return [("warning", f"{share:.1%} of the packs are fillers: {lanes} lanes are many for them")]
+    what = f"{share:.1%} of the packs are fillers: {lanes} lanes are many for them"
+    return [("warning", f"partition {partition.name}: {what}")]
 
 
-def examples_of_drops(workshop: Workshop, partition: Partition, each: int = 3) -> Rows:
+def examples_of_drops(workshop: Workshop, partitions: Sequence[Partition], each: int = 3) -> Rows:
     """For each reason the first samples that it dropped, with the message."""
-    sized = workshop.store.read("sized", partition.sized.key)
-    columns = (sized.column(name).to_pylist() for name in ("sample_id", "drop", "message"))
     shown: dict[str, Rows] = {}
-    for sample_id, drop, message in zip(*columns, strict=True):
-        if drop is not None and len(shown.setdefault(drop, [])) < each:
-            shown[drop].append((f"{drop}: {sample_id}", message))
+    for partition in partitions:
+        sized = workshop.store.read("sized", partition.sized.key)
+        columns = (sized.column(name).to_pylist() for name in ("sample_id", "drop", "message"))
+        for sample_id, drop, message in zip(*columns, strict=True):
+            if drop is not None and len(shown.setdefault(drop, [])) < each:
+                shown[drop].append((f"{drop}: {sample_id}", message))
     return [row for reason in sorted(shown) for row in shown[reason]]
 
 

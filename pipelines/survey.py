@@ -1,89 +1,120 @@
-"""survey: source files are cut into blocks, and each block becomes a SURVEYED table on Ray.
+"""survey: each block of the sources becomes a SURVEYED table on Ray.
 
-A block is done when its table exists and every file that it read still has the size and time
+A block is done when its table exists and every file that it read still has the size and version
 that it had.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
+from itertools import chain
+from typing import Any
 
-from pipelines.recipe import Source
-from pipelines.steps import Block, Workshop
+from pipelines.finding import TEXT_FORMATS, Found
+from pipelines.steps import Block, StandIn, Workshop, stand_ins
 from pipelines.store import FileState, Receipt, Store
 from schemas.digest import spec_digest
-from schemas.errors import BuildError, RecipeError
+from schemas.errors import RecipeError
 from workers import survey as stage
-from workers.sources.records import plan_blocks, range_sha256
-
-ROWS_PER_BLOCK = 256
+from workers.sources import folder, parquet, webdataset
+from workers.sources.block import Block as Range
+from workers.sources.sample import Sample
+from workers.storage.folder import Folder
 
 
 @dataclass(frozen=True)
 class SurveyTask:
     """One block to survey."""
 
-    spec: stage.SurveySpec
-    sha256: str  # of the block's records
+    source: str
+    kind: str
+    options: Any
+    files: Folder
+    root: Folder
+    block: Range
+    indexed: str
+    stand_in: StandIn | None
+    states: tuple[FileState, ...]
     key: str
-    cache: Path
+    store: Store
 
 
-def survey_sources(workshop: Workshop) -> list[Block]:
-    """Every block of every source, in recipe order, surveyed."""
-    tasks = [task for source in workshop.recipe.sources for task in _tasks(source, workshop.store)]
+def survey_blocks(workshop: Workshop, found: Mapping[str, list[Found]]) -> dict[str, list[Block]]:
+    """Every block of every partition, surveyed."""
     store = workshop.store
-    found = ((task.key, store.receipt("surveyed", task.key, task.spec.root)) for task in tasks)
-    receipts = {key: receipt for key, receipt in found if receipt}
-    todo = [task for task in tasks if task.key not in receipts]
-    for receipt in workshop.run("survey", run_survey, todo):
+    tasks = {id(one): _task(one, store) for one in chain.from_iterable(found.values())}
+    receipts: dict[str, Receipt | None] = {
+        task.key: store.receipt("surveyed", task.key, task.root) for task in tasks.values()
+    }
+    todo = {task.key: task for task in tasks.values() if receipts[task.key] is None}
+    for receipt in workshop.run("survey", run_survey, list(todo.values())):
         receipts[receipt.key] = receipt
-    return [Block(task.spec.source, receipts[task.key]) for task in tasks]
+    blocks: dict[str, list[Block]] = {}
+    for partition, members in found.items():
+        for one in members:
+            done = receipts[tasks[id(one)].key]
+            assert done is not None  # made above
+            block = Block(one.source.name, one.files, done, stand_in=one.stand_in)
+            blocks.setdefault(partition, []).append(block)
+    if not any(block.surveyed.rows for block in chain.from_iterable(blocks.values())):
+        raise RecipeError("sources: there is no record in them")
+    return blocks
 
 
 def run_survey(task: SurveyTask) -> Receipt:
     """Survey one block and keep its table."""
-    spec = task.spec
-    table, inputs = stage.survey(spec)
-    if range_sha256(spec.records, spec.start, spec.end) != task.sha256:
-        raise BuildError(f"{spec.records} changed while the build read it; build again")
-    states = tuple(FileState(read.path, read.size, read.mtime_ns) for read in inputs)
-    return Store(task.cache).write("surveyed", task.key, table, states)
+    spec = stage.SurveySpec(task.source, task.root, stand_ins(task.stand_in, task.store))
+    table, inputs = stage.survey(spec, _samples(task))
+    states = {read.path: FileState(read.path, read.size, read.version) for read in inputs}
+    states |= {state.path: state for state in task.states}
+    return task.store.write("surveyed", task.key, table, tuple(states.values()))
 
 
-def _tasks(source: Source, store: Store) -> list[SurveyTask]:
-    assert source.root is not None  # set when the recipe is loaded
-    if not source.root.is_dir():
-        raise RecipeError(f"sources.{source.name}.root: {source.root} is not a folder")
-    tasks = []
-    try:
-        blocks = plan_blocks(source.path, ROWS_PER_BLOCK)
-    except OSError as error:
-        place = f"sources.{source.name}.path"
-        raise RecipeError(f"{place}: {source.path}: {error.strerror or error}") from error
-    for block in blocks:
-        spec = stage.SurveySpec(
-            source=source.name,
-            records=source.path,
-            root=source.root,
-            start=block.start,
-            end=block.end,
-            first_line=block.first_line,
+def _samples(task: SurveyTask) -> Iterator[tuple[Sample, str]]:
+    """The samples of the block, each with its origin."""
+    block, options = task.block, task.options
+    if task.kind in TEXT_FORMATS:
+        read: Iterator[tuple[Sample, str]] = TEXT_FORMATS[task.kind].read(
+            task.files, block, options
         )
-        key = spec_digest(
-            {
-                "stage": "survey",
-                "version": stage.VERSION,
-                "libraries": {name: version(name) for name in ("pillow", "av")},
-                "source": source.name,
-                "records": stage.relative_name(spec),
-                "range": [block.start, block.end, block.first_line],
-                "sha256": block.sha256,
-            }
-        )
-        tasks.append(SurveyTask(spec, block.sha256, key, store.root))
-    if not tasks:
-        raise RecipeError(f"sources.{source.name}.path: {source.path} holds no record")
-    return tasks
+        return read
+    table = task.store.read("indexed", task.indexed)
+    if task.kind == "folder":
+        return folder.read(task.files, block, options, table)
+    if task.kind == "parquet":
+        return parquet.read(table, block, options)
+    if task.stand_in:
+        at = task.stand_in.cached
+        return webdataset.read(task.store.folder, block, options, table, at)
+    return webdataset.read(task.files, block, options, table)
+
+
+def _task(found: Found, store: Store) -> SurveyTask:
+    source, block = found.source, found.block
+    key = spec_digest(
+        {
+            "stage": "survey",
+            "version": stage.VERSION,
+            "libraries": {name: version(name) for name in ("pillow", "av")},
+            "source": source.name,
+            "options": source.options.model_dump(mode="json"),
+            "path": block.path,
+            "range": [block.start, block.end, block.first_row],
+            "content": found.content,
+        }
+    )
+    return SurveyTask(
+        source=source.name,
+        kind=source.kind,
+        options=source.options,
+        files=source.files,
+        root=source.root,
+        block=block,
+        indexed=found.indexed,
+        stand_in=found.stand_in,
+        states=found.states,
+        key=key,
+        store=store,
+    )

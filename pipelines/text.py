@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 
 from pipelines.recipe import Recipe
 from pipelines.steps import Block, Workshop
@@ -22,14 +21,17 @@ class TokenizeTask:
     surveyed: str
     config: TokenizeConfig
     key: str
-    cache: Path
+    store: Store
 
 
 def tokenize_blocks(workshop: Workshop, blocks: list[Block]) -> list[Block]:
     """The blocks with their TOKENIZED tables."""
     store = workshop.store
     shape = text_spec(workshop.recipe.text)
-    tasks = [_task(workshop.recipe, shape, block, store) for block in blocks]
+    suffixes = {name: source.prompt_suffix for name, source in workshop.sources.items()}
+    tasks = [
+        _task(workshop.recipe, shape, block, suffixes[block.source], store) for block in blocks
+    ]
     receipts = {task.key: store.receipt("tokenized", task.key) for task in tasks}
     todo = {task.key: task for task in tasks if receipts[task.key] is None}
     for receipt in workshop.run("tokenize", run_tokenize, list(todo.values())):
@@ -42,13 +44,9 @@ def tokenize_blocks(workshop: Workshop, blocks: list[Block]) -> list[Block]:
 
 def run_tokenize(task: TokenizeTask) -> Receipt:
     """Tokenize one block and keep its table."""
-    store = Store(task.cache)
     tokenizer = load_tokenizer(task.config.text)
-    return store.write(
-        "tokenized",
-        task.key,
-        stage.tokenize(store.read("surveyed", task.surveyed), tokenizer, task.config),
-    )
+    table = stage.tokenize(task.store.read("surveyed", task.surveyed), tokenizer, task.config)
+    return task.store.write("tokenized", task.key, table)
 
 
 def text_spec(config: TextConfig) -> dict[str, object]:
@@ -58,6 +56,8 @@ def text_spec(config: TextConfig) -> dict[str, object]:
     spec: dict[str, object] = config.model_dump(mode="json", exclude={"tokenizer"})
     if config.media == "in_place":
         del spec["media"]  # as before there was a choice: older caches stay valid
+    if config.regions == "auto":
+        del spec["regions"]
     spec["tokenizer"] = tokenizer_digest(config)
     if config.tokenizer != "bytes":
         names = ("jinja2", "tokenizers", "transformers")
@@ -65,20 +65,19 @@ def text_spec(config: TextConfig) -> dict[str, object]:
     return spec
 
 
-def _task(recipe: Recipe, shape: dict[str, object], block: Block, store: Store) -> TokenizeTask:
-    suffixes = {source.name: source.prompt_suffix for source in recipe.sources}
+def _task(
+    recipe: Recipe, shape: dict[str, object], block: Block, suffix: str, store: Store
+) -> TokenizeTask:
     draws = {"seed": recipe.seed} if recipe.text.media == "mixed" else {}
-    config = TokenizeConfig(
-        text=recipe.text, prompt_suffix={block.source: suffixes[block.source]}, **draws
-    )
+    config = TokenizeConfig(text=recipe.text, prompt_suffix={block.source: suffix}, **draws)
     key = spec_digest(
         {
             "stage": "tokenize",
             "version": stage.VERSION,
             "text": shape,
-            "prompt_suffix": suffixes[block.source],
+            "prompt_suffix": suffix,
             "surveyed": block.surveyed.digest,
             **draws,
         }
     )
-    return TokenizeTask(block.surveyed.key, config, key, store.root)
+    return TokenizeTask(block.surveyed.key, config, key, store)

@@ -23,10 +23,13 @@ from patchpack.header import COST_KEYS
 from patchpack.index import Index, decode_index
 from patchpack.layout import FormatError, Header, decode
 from pipelines.steps import Progress, silent
-from schemas.manifest import FOLDER, Manifest, PartitionEntry, ShardEntry, read_manifest
+from pipelines.versions import read_manifest
+from schemas.manifest import FOLDER, Manifest, PartitionEntry, ShardEntry
 from workers.balance import slowest_over_mean
 from workers.inspect_pack import problems_in
-from workers.sidefiles import energon_offsets, index_path
+from workers.sidefiles import energon_offsets, index_name
+from workers.storage.folder import Folder, folder_of
+from workers.storage.local import LocalFolder
 
 MAX_PROBLEMS = 100
 
@@ -60,10 +63,11 @@ class _Seen:
     patches: int = 0
 
 
-def verify(root: Path, progress: Progress = silent) -> Report:
+def verify(place: Folder | Path, progress: Progress = silent) -> Report:
     """Check the published version of the data set in a folder. Raises ContractError without a
     manifest.
     """
+    root = folder_of(place) if isinstance(place, Path) else place
     manifest, report = read_manifest(root), Report()
     samples: list[tuple[str, str, str]] = []
     total, done = len(manifest.shards), 0
@@ -81,14 +85,13 @@ def verify(root: Path, progress: Progress = silent) -> Report:
     return report
 
 
-def _packs(root: Path, shard: ShardEntry, report: Report) -> Iterator[Header]:
+def _packs(root: Folder, shard: ShardEntry, report: Report) -> Iterator[Header]:
     """The headers of a shard's packs that could be read; everything wrong goes to the report."""
-    path = root / shard.name
     report.checked["shards"] += 1
     try:
-        data = np.memmap(path, np.uint8, "r").data if path.stat().st_size else memoryview(b"")
-        index = decode_index(index_path(path).read_bytes())
-        offsets = path.with_name(f"{path.name}.idx").read_bytes()
+        data = _content(root, shard.name)
+        index = decode_index(root.read_whole(index_name(shard.name)))
+        offsets = root.read_whole(f"{shard.name}.idx")
     except (OSError, FormatError) as error:
         report.add(f"{shard.name}: {error}")
         return
@@ -102,6 +105,14 @@ def _packs(root: Path, shard: ShardEntry, report: Report) -> Iterator[Header]:
         report.add(f"{shard.name}: {len(index)} packs, expected {shard.packs + shard.fillers}")
     for row in index:
         yield from _pack(data, row, shard, report)
+
+
+def _content(root: Folder, name: str) -> memoryview:
+    """All bytes of a shard; a local one by memory map."""
+    if not isinstance(root, LocalFolder):
+        return memoryview(root.read_whole(name))
+    path = root.root / name
+    return np.memmap(path, np.uint8, "r").data if path.stat().st_size else memoryview(b"")
 
 
 def _pack(data: memoryview, row: Index, shard: ShardEntry, report: Report) -> Iterator[Header]:
@@ -195,29 +206,28 @@ def _check_partition(
 
 
 def _check_ledger(
-    root: Path, manifest: Manifest, samples: list[tuple[str, str, str]], report: Report
+    root: Folder, manifest: Manifest, samples: list[tuple[str, str, str]], report: Report
 ) -> None:
-    path = root / FOLDER / manifest.ledger.name
+    name = manifest.ledger.name
     try:
-        data = path.read_bytes()
+        data = root.read_whole(f"{FOLDER}/{name}")
         table = pq.read_table(pa.BufferReader(data))
     except (OSError, pa.ArrowInvalid) as error:
-        report.add(f"{path.name}: {error}")
+        report.add(f"{name}: {error}")
         return
     if hashlib.sha256(data).hexdigest() != manifest.ledger.sha256:
-        report.add(f"{path.name}: sha256 differs from the manifest's")
+        report.add(f"{name}: sha256 differs from the manifest's")
     kept = table.filter(table.column("drop").is_null())
     recorded = Counter(
         zip(*(kept.column(n).to_pylist() for n in ("sample_id", "pack", "shard")), strict=True)
     )
     for sample_id, pack, shard in list(recorded - Counter(samples))[:10]:
-        report.add(f"{path.name}: {sample_id} is not in pack {pack} of {shard}")
+        report.add(f"{name}: {sample_id} is not in pack {pack} of {shard}")
     for sample_id, pack, shard in list(Counter(samples) - recorded)[:10]:
-        report.add(f"{path.name}: {sample_id} in pack {pack} of {shard} has no row")
+        report.add(f"{name}: {sample_id} in pack {pack} of {shard} has no row")
     dropped = dict(sorted(Counter(table.column("drop").drop_null().to_pylist()).items()))
     ledger = manifest.ledger
     if dropped != ledger.dropped or ledger.seen != ledger.packed + sum(dropped.values()):
         report.add(
-            f"{path.name}: drops {dropped} do not add up to {ledger.seen} seen, "
-            f"{ledger.packed} packed"
+            f"{name}: drops {dropped} do not add up to {ledger.seen} seen, {ledger.packed} packed"
         )

@@ -8,13 +8,9 @@ tells the time or where it was built.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from schemas.errors import ContractError
+from pydantic import BaseModel, ConfigDict
 
 FOLDER = ".patchpack"
 
@@ -54,9 +50,13 @@ class PartitionEntry(_Frozen):
     name: str
     digest: str
     """Of all that shapes its shards; its first 8 digits begin the names of shards and packs."""
+    recipe_digest: str
+    """Of the recipe that it was built with: a backfill changes chosen partitions only."""
     stages: dict[str, list[str]]
     """Content digests of the tables that it was made from."""
     samples: int
+    taken_down: int
+    """Of them, samples that a take-down list has removed from finished packs."""
     instances: int
     rows: int
     packs: int
@@ -80,6 +80,14 @@ class Ledger(_Frozen):
     dropped: dict[str, int]
 
 
+class Files(_Frozen):
+    """The Parquet file with one row a source file: its partition, and the content found in it."""
+
+    name: str
+    sha256: str
+    files: int
+
+
 class Manifest(_Frozen):
     """One version."""
 
@@ -90,10 +98,13 @@ class Manifest(_Frozen):
     recipe_digest: str
     recipe: dict[str, Any]
     """What shapes packs, without paths."""
+    older_recipes: dict[str, dict[str, Any]]
+    """The same of partitions that were built with another one, by digest."""
     libraries: dict[str, str]
     lanes: int
     capacity: int
     partitions: list[PartitionEntry]
+    files: Files
     ledger: Ledger
 
     @property
@@ -102,50 +113,10 @@ class Manifest(_Frozen):
         return [shard for partition in self.partitions for shard in partition.shards]
 
 
-def manifest_path(root: Path, version: int) -> Path:
-    """Where a version's manifest lies."""
-    return root / FOLDER / f"manifest-{version:06d}.json"
+def manifest_name(version: int) -> str:
+    """Where a version's manifest lies, below the data set's folder."""
+    return f"{FOLDER}/manifest-{version:06d}.json"
 
 
-def pointer_path(root: Path) -> Path:
-    """The file that names the current version."""
-    return root / FOLDER / "current.json"
-
-
-def versions(root: Path) -> list[int]:
-    """The versions that exist, ascending."""
-    return sorted(
-        int(path.stem.removeprefix("manifest-"))
-        for path in (root / FOLDER).glob(f"manifest-{'[0-9]' * 6}.json")
-    )
-
-
-def current_version(root: Path) -> int | None:
-    """The published version, or None where nothing was published. Raises ContractError for a
-    damaged pointer.
-    """
-    path = pointer_path(root)
-    try:
-        return int(json.loads(path.read_bytes())["version"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ContractError(f"{path}: {error}") from error
-
-
-def read_manifest(root: Path, version: int | None = None) -> Manifest:
-    """A version of a data set, by default the published one. Raises ContractError
-    naming the file.
-    """
-    number = current_version(root) if version is None else version
-    if number is None:
-        raise ContractError(f"{root} holds no published data set")
-    path = manifest_path(root, number)
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ContractError(f"{path}: {error.strerror or error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise ContractError(f"{path}: {place}: {first['msg']}") from error
+POINTER = f"{FOLDER}/current.json"
+"""The file that names the current version."""

@@ -14,6 +14,8 @@ class Reason(StrEnum):
     MEDIA_WITHOUT_MARKER = "media_without_marker"
     PATH_OUTSIDE_ROOT = "path_outside_root"
     ZERO_WEIGHT = "zero_weight"
+    HELD_OUT = "held_out"
+    TAKEN_DOWN = "taken_down"
     # the bytes
     MISSING_MEDIA = "missing_media"
     DAMAGED_ARCHIVE = "damaged_archive"

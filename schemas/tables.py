@@ -31,9 +31,11 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
 
 PART = pa.struct(
     [
-        _required("kind", pa.string()),  # text | media
-        _required("text", pa.string()),  # "" for media
+        _required("kind", pa.string()),  # text | media | box | point
+        _required("text", pa.string()),  # "" for media; the label of a box or point
         _required("item", pa.int32()),  # index into items; -1 for text
+        # box: left, top, right, bottom; point: x, y; pixels of the item after its orientation
+        _required("xy", pa.list_(pa.float64())),
     ]
 )
 TURN = pa.struct(
@@ -120,6 +122,16 @@ CAPTIONED = pa.schema(
     ]
 )
 
+# A text that names places in pixels of resized pictures, before it is encoded.
+LATE = pa.struct(
+    [
+        _required("text", pa.string()),  # U+FDD0 for each mark, U+FDD3 for each place's numbers
+        _required("learned", pa.list_(pa.int32())),  # start, end, … in characters of `text`
+        _required("marks", pa.list_(pa.int32())),  # ids of special tokens; -1 for the next item
+        _required("items", pa.list_(pa.int32())),  # for each place the index of its item
+        _required("xy", pa.list_(pa.list_(pa.float64()))),  # and its box or point, as in PART
+    ]
+)
 TOKENIZED = pa.schema(
     [
         _required("sample_id", pa.string()),
@@ -130,6 +142,7 @@ TOKENIZED = pa.schema(
         _required(
             "slots", pa.list_(pa.int32())
         ),  # for each item: index into `tokens` before which it stands
+        _required("late", pa.list_(LATE)),  # one where all this waits for the sizes of the items
         *_DROP,
     ]
 )
@@ -143,6 +156,9 @@ PLANNED_ITEM = pa.struct(
         _required("policy", pa.string()),
     ]
 )
+TEXT = pa.struct(  # the columns of TOKENIZED
+    [_required(name, pa.list_(pa.int32())) for name in ("tokens", "loss", "slots")]
+)
 SIZED = pa.schema(
     [
         _required("sample_id", pa.string()),
@@ -152,6 +168,7 @@ SIZED = pa.schema(
         _required(
             "run_text", pa.list_(pa.list_(pa.int32()))
         ),  # for each item runs + 1 texts around its runs
+        _required("text", pa.list_(TEXT)),  # one where TOKENIZED has a late text instead
         _required("fit", pa.int32()),  # steps of the policy's own rules taken to fit the capacity
         _required("loss_tokens", pa.int64()),
         _required("tokens", pa.int64()),  # the cost vector starts here: LLM tokens
@@ -197,6 +214,16 @@ LEDGER = pa.schema(
         *_DROP,
     ]
 )
+
+FILES = pa.schema(
+    [
+        _required("partition", pa.string()),
+        _required("source", pa.string()),
+        _required("path", pa.string()),
+        _required("content", pa.string()),  # digest of what the survey found in the file
+    ]
+)
+"""One row a source file of a version."""
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

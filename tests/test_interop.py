@@ -34,6 +34,7 @@ from workers.sidefiles import (
     write_dataset_files,
     write_shard_files,
 )
+from workers.storage.folder import folder_of
 from workers.tarwriter import shard_writer
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +67,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shard(root / shard_name(OLD_DIGEST, 0, 0), [text_pack(77)])
     lanes = [PACKS[:10], PACKS[10:]]
     shards = [write_shard(root / shard_name(DIGEST, 0, i), packs) for i, packs in enumerate(lanes)]
-    write_dataset_files(root, "demo", shards, [f"{DIGEST[:8]}-*.tar"])
+    write_dataset_files(folder_of(root), "demo", shards, [f"{DIGEST[:8]}-*.tar"])
     return root
 
 

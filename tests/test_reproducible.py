@@ -20,7 +20,8 @@ import pyarrow as pa
 import pytest
 
 from patchpack.index import decode_index
-from schemas.manifest import Manifest, read_manifest
+from pipelines.versions import read_manifest
+from schemas.manifest import Manifest
 from tests.tiny_source import digests, write_recipe, write_source
 from workers.sidefiles import index_path
 

@@ -31,6 +31,18 @@ RESERVED = (
     "<|image|>",
     "<ImageHere>",
     "<|vision_pad|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<ref>",
+    "</ref>",
+    "<box>",
+    "</box>",
+    "<|ref|>",
+    "<|/ref|>",
+    "<|det|>",
+    "<|/det|>",
 )
 _RESERVED_IDS = {name: 256 + index for index, name in enumerate(RESERVED)}
 _BREAK_BYTES = BREAK.encode()

@@ -64,7 +64,7 @@ class ChatTemplate:
         """
         turns = [Turn(turn.role, turn.parts or [""]) for turn in turns]
         parts = iter([(part, turn.learned) for turn in turns for part in turn.parts])
-        script = Script()
+        script = Script(tokenizer.special)
         for step in self._steps(tuple((turn.role, len(turn.parts)) for turn in turns)):
             if step.kind == "text":
                 script.text(step.text, learn=step.learn)

@@ -91,20 +91,26 @@ def view_intrinsics(intrinsics: npt.ArrayLike, view: View) -> Floats:
     return numbers * _each(view.scale, numbers) + np.asarray((0.0, 0.0, *view.offset), np.float64)
 
 
-def thousandths(xy: npt.ArrayLike, picture_wh: Sequence[int]) -> npt.NDArray[np.int64]:
+def thousandths(xy: npt.ArrayLike, picture_wh: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Points or boxes in whole thousandths of their picture, 0 to 1000.
 
     As Qwen2-VL and InternVL write them, of the source picture: `round(x / width * 1000)`, a half
     to the even number. Qwen2-VL holds them to the bounds; InternVL's boxes keep them anyway.
     """
+    return whole_shares(xy, picture_wh, 1000)
+
+
+def whole_shares(xy: npt.ArrayLike, picture_wh: npt.ArrayLike, of: int) -> npt.NDArray[np.int64]:
+    """The same in other parts of the picture: of 999, 0 to 999, as DeepSeek-VL2 reads them."""
     numbers = np.asarray(xy, np.float64)
-    return np.clip(np.rint(numbers / _each(picture_wh, numbers) * 1000), 0, 1000).astype(np.int64)
+    return np.clip(np.rint(numbers / _each(picture_wh, numbers) * of), 0, of).astype(np.int64)
 
 
-def whole_pixels(xy: npt.ArrayLike, picture_wh: Sequence[int]) -> npt.NDArray[np.int64]:
+def whole_pixels(xy: npt.ArrayLike, picture_wh: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Points or boxes in whole pixels of their picture, 0 to width - 1 and height - 1.
 
-    As Qwen2.5-VL writes them, of the resized picture: its one view, after `to_view`.
+    As Qwen2.5-VL writes them, of the resized picture: its one view, after `to_view`. Points of
+    several pictures [n, 2] may have the sizes [n, 2] of each.
     """
     numbers = np.asarray(xy, np.float64)
     return np.clip(np.rint(numbers), 0, _each(picture_wh, numbers) - 1).astype(np.int64)
@@ -123,6 +129,6 @@ def _cut(of: View, box: Sequence[int]) -> View:
     return View(of.scale, offset, (right - left, bottom - top))
 
 
-def _each(pair: Sequence[float], numbers: Floats) -> Floats:
+def _each(pair: npt.ArrayLike, numbers: Floats) -> Floats:
     """x, y once for points and twice for boxes."""
     return np.tile(np.asarray(pair, np.float64), numbers.shape[-1] // 2)

@@ -115,12 +115,21 @@ def gather(surveyed: pa.Table, tokenized: pa.Table, sized: pa.Table) -> Iterator
     ids, sources, origins = (
         surveyed.column(n).to_pylist() for n in ("sample_id", "source", "origin")
     )
-    texts = [_cut(tokenized, name) for name in ("tokens", "loss", "slots")]
+    columns = [_cut(tokenized, name) for name in ("tokens", "loss", "slots")]
+    texts = dict(enumerate(map(TextRow, *columns))) | _late_texts(sized)
     costs = [sized.column(n).to_pylist() for n in ("tokens", "patches", "vit_attention")]
     for row, items in enumerate(items_of(surveyed, sized)):
-        text = TextRow(*(column[row] for column in texts))
         figures = [column[row] for column in costs]
-        yield Sample(ids[row], sources[row], origins[row], text, items, *figures)
+        yield Sample(ids[row], sources[row], origins[row], texts[row], items, *figures)
+
+
+def _late_texts(sized: pa.Table) -> dict[int, TextRow]:
+    """The texts that waited for the sizes of pictures, by row."""
+    column = one_chunk(sized.column("text"))
+    rows = np.flatnonzero(np.diff(offsets(column))).tolist()
+    found = column.flatten()
+    columns = [_split(pc.struct_field(found, name)) for name in ("tokens", "loss", "slots")]
+    return dict(zip(rows, map(TextRow, *columns), strict=True))
 
 
 def _rows(structs: pa.StructArray, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -128,7 +137,10 @@ def _rows(structs: pa.StructArray, names: Sequence[str]) -> Iterator[tuple[Any, 
 
 
 def _cut(table: pa.Table, name: str) -> list[np.ndarray[Any, np.dtype[np.int32]]]:
-    lists = one_chunk(table.column(name))
+    return _split(one_chunk(table.column(name)))
+
+
+def _split(lists: pa.ListArray) -> list[np.ndarray[Any, np.dtype[np.int32]]]:
     bounds: Ints = offsets(lists)
     return np.split(lists.flatten().to_numpy(), bounds[1:-1]) if len(lists) else []
 

@@ -57,6 +57,20 @@ def kept_samples(
     return _join(parts)
 
 
+def with_text_drops(selected: pa.Table, tokenized: Sequence[pa.Table]) -> pa.Table:
+    """SELECTED with what tokenize dropped; the first reason of a sample stands."""
+    earlier = selected.column("drop").is_valid()
+    for name in ("drop", "message"):
+        text = pa.chunked_array(
+            [chunk for table in tokenized for chunk in table.column(name).chunks], pa.string()
+        )
+        merged = pc.if_else(earlier, selected.column(name), text)
+        selected = selected.set_column(
+            selected.column_names.index(name), selected.schema.field(name), merged
+        )
+    return selected
+
+
 def _block(survey: pa.Table, text: pa.Table, rows: Ints, first: int) -> Kept:
     items = one_chunk(survey.column("items"))
     starts = offsets(items)

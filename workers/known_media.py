@@ -19,7 +19,7 @@ def read_known(files: MediaFiles, path: str, offset: int, size: int) -> bytes:
         raise BuildError(what) from fault
 
 
-def check_unchanged(path: str, chunks: Iterable[bytes], sha256: str) -> None:
+def check_unchanged(path: str, chunks: Iterable[bytes | memoryview], sha256: str) -> None:
     """Raises BuildError unless these bytes of a file have the digest that the survey found."""
     digest = hashlib.sha256()
     for chunk in chunks:

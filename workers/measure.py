@@ -38,11 +38,11 @@ class Measurer:
 
     def __init__(self, files: MediaFiles) -> None:
         self._files = files
-        self._known: dict[tuple[str, str, str], Medium | Fault] = {}
+        self._known: dict[tuple[str, str, str, object], Medium | Fault] = {}
 
     def __call__(self, ref: Ref) -> Medium:
         """The medium. Raises Fault naming the field, the file, the member and the byte range."""
-        key = (_read_as(ref), ref.path, ref.member)
+        key = (_read_as(ref), ref.path, ref.member, _span(ref))
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._measure(ref)
@@ -51,7 +51,11 @@ class Measurer:
         return found
 
     def origin(self, ref: MediaRef) -> str | None:
-        """The medium's file, with its byte range in a tar; None where there is no such file."""
+        """The medium's file, with its byte range in a tar; None where there is no such file, or
+        where the source knew the range and so the origin.
+        """
+        if ref.span:
+            return None
         try:
             offset, size = self._files.locate(ref.path, ref.member)
         except Fault:
@@ -61,7 +65,7 @@ class Measurer:
     def _measure(self, ref: Ref) -> Medium | Fault:
         how = _read_as(ref)
         try:
-            offset, size = self._files.locate(ref.path, ref.member)
+            offset, size = _span(ref) or self._files.locate(ref.path, ref.member)
         except Fault as fault:
             return Fault(fault.reason, fault.message)
         try:
@@ -103,6 +107,11 @@ def _read_as(ref: Ref) -> str:
     if isinstance(ref, DepthRef):
         return "depth"
     return "video" if ref.kind == "video" else "picture"
+
+
+def _span(ref: Ref) -> tuple[int, int] | None:
+    """The byte range, where the source knew it."""
+    return ref.span if isinstance(ref, MediaRef) else None
 
 
 def place(ref: Ref, offset: int, size: int) -> str:

@@ -1,7 +1,8 @@
 """Reading media below one root: byte ranges of files and of tar members, with few files open.
 
-Descriptors and tar indexes are kept in bounded least-recently-used order. What was opened, or was
-looked for in vain, is noted for change detection. One object belongs to one thread.
+The root is any folder, on disk or on S3. Open files and tar indexes are kept in bounded
+least-recently-used order. What was opened, or was looked for in vain, is noted for change
+detection. One object belongs to one thread.
 """
 
 from __future__ import annotations
@@ -10,37 +11,60 @@ import errno
 import os
 import stat
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Protocol, Self
 
 from schemas.reasons import Reason
 from workers.faults import Fault
-from workers.tarindex import TarIndex, scan
+from workers.storage.folder import Folder, folder_of
+from workers.storage.local import LocalFolder
+from workers.tarindex import TarIndex, scan_by
 
 MAX_OPEN_FILES = 64
 MAX_TAR_INDEXES = 8
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
 
+StandIns = Mapping[str, tuple[Folder, str]]
+"""Path below the root -> the folder and path of the file that is read in its place: what was
+unpacked from a compressed one.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A file that an output depends on; size and mtime are -1 where it was missing."""
+    """A file that an output depends on; size -1 and no version where it was missing."""
 
     path: str  # as given, relative to the root
-    absolute: str
     size: int
-    mtime_ns: int
+    version: str
+
+
+class _Open(Protocol):
+    """An open file."""
+
+    size: int
+
+    def read(self, size: int, offset: int) -> bytes:
+        """So many bytes from an offset on; fewer only at the end of the file."""
+
+    def again(self) -> tuple[Callable[[int, int], bytes], Callable[[], None]]:
+        """`read` and `close` of the same file opened once more."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class MediaFiles:
     """Media below `root`. A context manager: leaving it closes the files."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Folder | Path, stand_ins: StandIns | None = None) -> None:
         self.inputs: dict[str, Input] = {}
-        self._root = str(root.absolute())
-        self._open: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._root = folder_of(root) if isinstance(root, Path) else root
+        self._stand_ins = stand_ins or {}
+        self._open: OrderedDict[str, _Open] = OrderedDict()
         self._indexes: OrderedDict[str, TarIndex] = OrderedDict()
 
     def __enter__(self) -> Self:
@@ -57,7 +81,7 @@ class MediaFiles:
     def close(self) -> None:
         """Close every file; the object may be used again."""
         while self._open:
-            os.close(self._open.popitem()[1][0])
+            self._open.popitem()[1].close()
 
     def locate(self, path: str, member: str) -> tuple[int, int]:
         """Offset and size of a file ("" for `member`) or of a tar member.
@@ -65,7 +89,7 @@ class MediaFiles:
         Raises Fault: missing_media, or damaged_archive where the member may be lost in damage.
         """
         if not member:
-            return 0, self._file(path)[1]
+            return 0, self._file(path).size
         index = self.index(path)
         if member in index.members:
             return index.members[member]
@@ -77,7 +101,8 @@ class MediaFiles:
     def index(self, path: str) -> TarIndex:
         """The members of one tar."""
         if path not in self._indexes:
-            self._indexes[path] = scan(self._file(path)[0])
+            file = self._file(path)
+            self._indexes[path] = scan_by(file.read, file.size)
             if len(self._indexes) > MAX_TAR_INDEXES:
                 self._indexes.popitem(last=False)
         self._indexes.move_to_end(path)
@@ -85,49 +110,123 @@ class MediaFiles:
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """The bytes of one range. Raises Fault(TRUNCATED) where the file ends before."""
-        fd, _ = self._file(path)
-        data = os.pread(fd, size, offset)
-        while len(data) < size:  # one call reads 2 GiB at most
-            more = os.pread(fd, size - len(data), offset + len(data))
-            if not more:
-                what = f"{path} bytes {offset}+{size}: the file ends after {len(data)} of them"
-                raise Fault(Reason.TRUNCATED, what)
-            data += more
+        data = self._file(path).read(size, offset)
+        if len(data) < size:
+            what = f"{path} bytes {offset}+{size}: the file ends after {len(data)} of them"
+            raise Fault(Reason.TRUNCATED, what)
         return data
 
     def open_range(self, path: str, offset: int, size: int) -> RangeFile:
         """A seekable file over one range, to be closed by the caller; nothing is read yet."""
-        return RangeFile(os.dup(self._file(path)[0]), offset, size)
+        return RangeFile(*self._file(path).again(), offset, size)
 
-    def _file(self, path: str) -> tuple[int, int]:
-        """Descriptor and size of a regular file."""
+    def _file(self, path: str) -> _Open:
+        """A regular file, open."""
         if path in self._open:
             self._open.move_to_end(path)
             return self._open[path]
-        absolute = f"{self._root}/{path}"
+        folder, name = self._stand_ins.get(path, (self._root, path))
         try:
-            fd = os.open(absolute, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            if error.errno not in _NO_SUCH_FILE:
-                raise
-            self.inputs[path] = Input(path, absolute, -1, -1)
+            opened = _open(folder, name)
+        except FileNotFoundError as error:
+            self.inputs[path] = Input(path, -1, "")
             raise Fault(Reason.MISSING_MEDIA, f"{path}: {error.strerror}") from error
-        found = os.fstat(fd)
-        self.inputs[path] = Input(path, absolute, found.st_size, found.st_mtime_ns)
-        if not stat.S_ISREG(found.st_mode):  # a pipe would wait for ever
-            os.close(fd)
-            raise Fault(Reason.MISSING_MEDIA, f"{path}: not a regular file")
-        self._open[path] = fd, found.st_size
+        if path not in self._stand_ins:
+            self.inputs[path] = Input(path, opened.size, opened.version)
+        self._open[path] = opened
         if len(self._open) > MAX_OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1][0])
-        return self._open[path]
+            self._open.popitem(last=False)[1].close()
+        return opened
+
+
+def _open(folder: Folder, path: str) -> _LocalFile | _RemoteFile:
+    if isinstance(folder, LocalFolder):
+        return _LocalFile(folder, path)
+    return _RemoteFile(folder, path)
+
+
+class _LocalFile:
+    def __init__(self, folder: LocalFolder, path: str) -> None:
+        self._fd = _open_regular(f"{folder.root}/{path}")
+        found = os.fstat(self._fd)
+        self.size, self.version = found.st_size, str(found.st_mtime_ns)
+
+    def read(self, size: int, offset: int) -> bytes:
+        return _pread(self._fd, size, offset)
+
+    def again(self) -> tuple[Callable[[int, int], bytes], Callable[[], None]]:
+        fd = os.dup(self._fd)
+        return lambda size, offset: _pread(fd, size, offset), lambda: os.close(fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class _RemoteFile:
+    """Reads ahead, so that media that lie side by side share requests."""
+
+    def __init__(self, folder: Folder, path: str) -> None:
+        found = folder.stat(path)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        self.size, self.version = found.size, found.version
+        self._folder, self._path = folder, path
+        self._file: BinaryIO | None = None
+
+    def read(self, size: int, offset: int) -> bytes:
+        if self._file is None:
+            self._file = self._folder.open(self._path)
+        return _read_at(self._file, size, offset)
+
+    def again(self) -> tuple[Callable[[int, int], bytes], Callable[[], None]]:
+        file = self._folder.open(self._path)
+        return lambda size, offset: _read_at(file, size, offset), file.close
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _open_regular(absolute: str) -> int:
+    """Raises FileNotFoundError where there is no regular file; a pipe would wait for ever."""
+    try:
+        fd = os.open(absolute, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_FILE:
+            raise
+        raise FileNotFoundError(error.errno, error.strerror) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, "not a regular file")
+    return fd
+
+
+def _pread(fd: int, size: int, offset: int) -> bytes:
+    data = os.pread(fd, size, offset)
+    while len(data) < size:  # one call reads 2 GiB at most
+        more = os.pread(fd, size - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _read_at(file: BinaryIO, size: int, offset: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
 
 
 class RangeFile:
-    """A read-only, seekable binary file over a byte range of a descriptor that it owns."""
+    """A read-only, seekable binary file over a byte range of a file that it owns."""
 
-    def __init__(self, fd: int, offset: int, size: int) -> None:
-        self._fd = fd
+    def __init__(
+        self,
+        read: Callable[[int, int], bytes],
+        close: Callable[[], None],
+        offset: int,
+        size: int,
+    ) -> None:
+        self._read, self._close = read, close
         self._offset = offset
         self._size = size
         self._position = 0
@@ -135,9 +234,8 @@ class RangeFile:
     def read(self, size: int = -1) -> bytes:
         """The next bytes, at most `size`; fewer only at the end."""
         left = max(0, self._size - self._position)
-        data = os.pread(
-            self._fd, left if size < 0 else min(size, left), self._offset + self._position
-        )
+        wanted = left if size < 0 else min(size, left)
+        data = self._read(wanted, self._offset + self._position)
         self._position += len(data)
         return data
 
@@ -156,5 +254,5 @@ class RangeFile:
         return True
 
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._fd)
+        """Close the file."""
+        self._close()

@@ -25,7 +25,7 @@ from workers.durable import whole_file, write_all
 from workers.faults import Fault
 from workers.gather import Item, items_of
 from workers.known_media import check_unchanged, read_known
-from workers.media_files import MediaFiles
+from workers.media_files import MediaFiles, StandIns
 from workers.pixels import (
     Codec,
     ItemRow,
@@ -36,6 +36,7 @@ from workers.pixels import (
     passes_through,
     render,
 )
+from workers.storage.folder import Folder
 from workers.video import frames
 
 VERSION = 2
@@ -137,13 +138,20 @@ def xyz_key(item: Item, salt: bytes) -> str:
     return hashlib.sha256(salt + repr(lifted).encode()).hexdigest()[:32]
 
 
+class MediaPlace(NamedTuple):
+    """Where the media of a block lie."""
+
+    root: Folder
+    stand_ins: StandIns
+
+
 @dataclass(frozen=True)
 class RenderJob:
     """Which payloads of a block to make; tables row for row, without dropped rows."""
 
     surveyed: pa.Table
     sized: pa.Table
-    root: Path
+    place: MediaPlace
     wanted: frozenset[str]
     config: RenderConfig
 
@@ -152,7 +160,7 @@ def render_block(job: RenderJob, container: Path) -> pa.Table:
     """Write the container file, whole or not at all, and give its index (PAYLOADS)."""
     rows: list[tuple[object, ...]] = []
     end = 0
-    with MediaFiles(job.root) as media, whole_file(container) as descriptor:
+    with MediaFiles(*job.place) as media, whole_file(container) as descriptor:
         for key, (sha256, making) in _wanted(job, media).items():
             try:
                 parts = list(making)

@@ -5,8 +5,9 @@ The templates `plain` and `chatml` are here; a tokenizer's own is in `chat_templ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from workers.regions import MARK, NAME_OF_MARK
 from workers.tokenizer_protocol import BREAK, Document, Tokenizer
 from workers.turns import Turn
 
@@ -18,17 +19,26 @@ class Script:
     """Written front to back.
 
     `document` is what the tokenizer encodes, `marks` the ids that its BREAKs stand for, or MEDIA.
+    `special_id` knows the ids of the tokens around regions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, special_id: Callable[[str], int]) -> None:
         self.marks: list[int] = []
+        self._special_id = special_id
         self._texts: list[str] = []
         self._length = 0
         self._learned: list[tuple[int, int]] = []
 
     def text(self, text: str, *, learn: bool = False) -> None:
-        """Ordinary text, never special tokens."""
-        self._append(text, learn)
+        """Ordinary text, never special tokens but for those that `regions.write` marks."""
+        if text.isascii():
+            self._append(text, learn)
+            return
+        for index, piece in enumerate(MARK.split(text)):
+            if index % 2:
+                self.special(self._special_id(NAME_OF_MARK[piece]), learn=learn)
+            else:
+                self._append(piece, learn)
 
     def special(self, token: int, *, learn: bool = False) -> None:
         """One token of the template."""
@@ -63,7 +73,7 @@ class Script:
 
 def write_plain(turns: Sequence[Turn], tokenizer: Tokenizer) -> Script:
     """All texts one after another, and one end of text."""
-    script = Script()
+    script = Script(tokenizer.special)
     for turn in turns:
         for part in turn.parts:
             script.part(part, learn=turn.learned)
@@ -73,7 +83,7 @@ def write_plain(turns: Sequence[Turn], tokenizer: Tokenizer) -> Script:
 
 def write_chatml(turns: Sequence[Turn], tokenizer: Tokenizer) -> Script:
     """`<|im_start|>role`, newline, content, `<|im_end|>`, newline; documents as plain text."""
-    script = Script()
+    script = Script(tokenizer.special)
     for turn in turns:
         document = turn.role == "text"
         if not document:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,18 +20,24 @@ from schemas.reasons import Reason
 from schemas.tables import SELECTED, conform
 from workers.measure import place_of
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class SelectConfig:
-    """Mean copies of a sample by source, the seed, and (reason, message) by sha256 of media that
-    failed to render.
+    """What decides: mean copies of a sample by source, the seed, and the rest by default nothing.
+
+    `faults` are (reason, message) by sha256 of media that failed to render; `earlier_ids` hashes of
+    ids that earlier partitions have; `held_out` the share that is held out, and `part` the side
+    that stays.
     """
 
     weights: Mapping[str, float]
     seed: int
-    faults: Mapping[str, tuple[str, str]]
+    faults: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    earlier_ids: frozenset[int] = frozenset()
+    held_out: float = 0.0
+    part: Literal["train", "held_out"] = "train"
 
 
 def select(blocks: Sequence[pa.Table], config: SelectConfig) -> pa.Table:
@@ -56,8 +62,8 @@ def _select_block(
         weight = config.weights[sources[row]]
         if weight == 0:  # a source that is switched off has no faults
             drops[row], messages[row] = Reason.ZERO_WEIGHT.value, "the weight of its source is 0"
-        if sample_id in seen and drops[row] is None:
-            drops[row], messages[row] = Reason.DUPLICATE_ID.value, f"same id as {seen[sample_id]}"
+        if drops[row] is None:
+            drops[row], messages[row] = _not_wanted(sample_id, config, seen)
         seen.setdefault(sample_id, origins[row])
         count = copies_of(sample_id, weight, config.seed) if drops[row] is None else 0
         if count == 0 and drops[row] is None:
@@ -69,6 +75,31 @@ def _select_block(
         [pa.array(column, field.type) for column, field in zip(columns, SELECTED, strict=True)],
         schema=SELECTED,
     )
+
+
+def _not_wanted(
+    sample_id: str, config: SelectConfig, seen: Mapping[str, str]
+) -> tuple[str | None, str | None]:
+    if sample_id in seen:
+        return Reason.DUPLICATE_ID.value, f"same id as {seen[sample_id]}"
+    if config.earlier_ids and id_hash(sample_id) in config.earlier_ids:
+        return Reason.DUPLICATE_ID.value, "an earlier partition has this id"
+    if config.held_out and is_held_out(sample_id, config.held_out) == (config.part == "train"):
+        side = "held out" if config.part == "train" else "no part of what is held out"
+        return Reason.HELD_OUT.value, f"{side}: split.held_out = {config.held_out}"
+    return None, None
+
+
+def id_hash(sample_id: str) -> int:
+    """64 bits of the id."""
+    digest = hashlib.blake2b(sample_id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def is_held_out(sample_id: str, share: float) -> bool:
+    """Whether a sample is in the held-out part: by its id alone, so in every version alike."""
+    digest = hashlib.sha256(f"held_out/{sample_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") / 2**64 < share
 
 
 def copies_of(sample_id: str, weight: float, seed: int) -> int:

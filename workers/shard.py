@@ -4,12 +4,14 @@ full.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from mmap import PROT_READ, mmap
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from patchpack.layout import Header, encode, filler
 from schemas.errors import BuildError
@@ -18,6 +20,9 @@ from workers.gather import Sample
 from workers.known_media import check_unchanged, read_known
 from workers.media_files import MediaFiles
 from workers.sidefiles import index_of, write_shard_files
+from workers.storage.folder import Folder
+from workers.storage.local import LocalFolder
+from workers.storage.staging import Staging
 from workers.tarwriter import ShardSummary, shard_writer
 
 
@@ -44,7 +49,11 @@ class PlannedPack:
 
 
 def write_shard(
-    path: Path, packs: Iterable[PlannedPack], folders: Mapping[str, Path], style: PackStyle
+    path: Path,
+    packs: Iterable[PlannedPack],
+    folders: Mapping[str, Folder],
+    staging: Staging,
+    style: PackStyle,
 ) -> tuple[ShardSummary, int]:
     """Write a shard and its side files, whole or not at all; its summary, and the packs with
     samples in it.
@@ -54,14 +63,10 @@ def write_shard(
     headers: list[Header] = []
     with ExitStack() as stack:
         writer = stack.enter_context(shard_writer(path))
-        files = {name: stack.enter_context(MediaFiles(root)) for name, root in folders.items()}
-        containers = _Containers(folders[""])
+        read = stack.enter_context(_Reader(folders, staging))
         for planned in packs:
             if planned.samples:
-                parts = [
-                    [_read(piece, containers, files) for piece in pieces]
-                    for pieces in planned.pieces
-                ]
+                parts = [[read(piece) for piece in pieces] for pieces in planned.pieces]
                 pack = assemble(planned.place, planned.samples, parts, style)
             else:
                 place = planned.place
@@ -79,27 +84,62 @@ def write_shard(
     return summary, sum(not header.filler for header in headers)
 
 
-class _Containers:
-    """Views of files that the build made and nobody changes; nothing is copied."""
+class _Reader:
+    """The bytes of pieces; of the cache as views of files that nobody changes, nothing is copied.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._open: dict[str, memoryview] = {}
+    Files of remote folders are copied to local disk first: a shuffled gather must not become a
+    request a sample.
+    """
 
-    def view(self, piece: Piece) -> memoryview:
-        """The bytes of one piece."""
-        if piece.path not in self._open:
-            with (self._root / piece.path).open("rb") as file:
-                self._open[piece.path] = memoryview(mmap(file.fileno(), 0, prot=PROT_READ))
-        data = self._open[piece.path][piece.offset : piece.offset + piece.size]
+    def __init__(self, folders: Mapping[str, Folder], staging: Staging) -> None:
+        self._folders, self._staging = folders, staging
+        self._containers: dict[str, memoryview] = {}
+        self._media = {
+            name: MediaFiles(folder)
+            for name, folder in folders.items()
+            if isinstance(folder, LocalFolder)
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for files in self._media.values():
+            files.close()
+
+    def __call__(self, piece: Piece) -> Part:
+        """The bytes of one piece. Raises BuildError where they are not those of the survey."""
+        if not piece.folder:
+            data: bytes | memoryview = self._view(piece)
+        elif piece.folder in self._media:
+            files = self._media[piece.folder]
+            data = read_known(files, piece.path, piece.offset, piece.size)
+        else:
+            data = self._staged(piece)
+        if piece.sha256:
+            check_unchanged(piece.path, [data], piece.sha256)
+        return Part(data, piece.format)
+
+    def _view(self, piece: Piece) -> memoryview:
+        if piece.path not in self._containers:
+            path = self._staging.local(self._folders[""], piece.path)
+            with path.open("rb") as file:
+                self._containers[piece.path] = memoryview(mmap(file.fileno(), 0, prot=PROT_READ))
+        data = self._containers[piece.path][piece.offset : piece.offset + piece.size]
         if len(data) != piece.size:
             raise BuildError(f"{piece.path} of the cache is cut short; delete it and build again")
         return data
 
-
-def _read(piece: Piece, containers: _Containers, files: Mapping[str, MediaFiles]) -> Part:
-    if not piece.folder:
-        return Part(containers.view(piece), piece.format)
-    data = read_known(files[piece.folder], piece.path, piece.offset, piece.size)
-    check_unchanged(piece.path, [data], piece.sha256)
-    return Part(data, piece.format)
+    def _staged(self, piece: Piece) -> bytes:
+        try:
+            path = self._staging.local(self._folders[piece.folder], piece.path)
+        except FileNotFoundError as error:
+            what = f"{piece.path}: {error.strerror}; the file changed while the build read it"
+            raise BuildError(f"{what}, build again") from error
+        with path.open("rb") as file:
+            return os.pread(file.fileno(), piece.size, piece.offset)

@@ -21,6 +21,7 @@ from patchpack.layout import Header
 from schemas.errors import ContractError
 from workers.datacard import card
 from workers.durable import write_whole
+from workers.storage.folder import Folder
 from workers.tarwriter import PackRecord
 
 ENERGON_VERSION = "7.4.1"
@@ -62,9 +63,14 @@ def index_of(records: Sequence[PackRecord], headers: Sequence[Header]) -> Index:
     return index
 
 
+def index_name(shard: str) -> str:
+    """Where the index of this shard lies, below the data set's folder."""
+    return f".index/{shard.removesuffix('.tar')}.npy"
+
+
 def index_path(shard: Path) -> Path:
-    """Where the index of this shard lies."""
-    return shard.parent / ".index" / f"{shard.stem}.npy"
+    """The same of a local shard."""
+    return shard.parent / index_name(shard.name)
 
 
 def write_shard_files(shard: Path, index: Index) -> None:
@@ -82,21 +88,20 @@ def energon_offsets(index: Index) -> bytes:
 
 
 def write_dataset_files(
-    root: Path, name: str, shards: Sequence[ShardCount], patterns: Sequence[str]
+    root: Folder, name: str, shards: Sequence[ShardCount], patterns: Sequence[str]
 ) -> None:
     """The files of a data set that name its current shards, each replaced in one step.
 
     `patterns` are the globs of the card, one a partition (`3f2a91bc-*.tar`): they match these
     shards and no other version's.
     """
-    meta = root / ".nv-meta"
-    write_whole(meta / "dataset.yaml", _DATASET_YAML.encode())
-    write_whole(meta / "split.yaml", _split_yaml(shards).encode())
+    root.write_whole(".nv-meta/dataset.yaml", _DATASET_YAML.encode())
+    root.write_whole(".nv-meta/split.yaml", _split_yaml(shards).encode())
     counts = {shard.name: shard.packs for shard in shards}
     info = {"energon_version": ENERGON_VERSION, "shard_counts": counts}
     # last: its presence is what makes Energon take the directory for a data set
-    write_whole(meta / ".info.json", (json.dumps(info, indent=2) + "\n").encode())
-    write_whole(root / "README.md", card(name, patterns).encode())
+    root.write_whole(".nv-meta/.info.json", (json.dumps(info, indent=2) + "\n").encode())
+    root.write_whole("README.md", card(name, patterns).encode())
 
 
 def _split_yaml(shards: Sequence[ShardCount]) -> str:

@@ -5,7 +5,8 @@
 policy writes around runs.
 3. A sample longer than the capacity takes its policies' own smaller steps, all its media together,
 until it fits, or is dropped.
-4. The cost vector is what packing balances: LLM tokens, ViT patches, both attentions, payload
+4. A text that states pixels of resized pictures is written anew for each of these steps.
+5. The cost vector is what packing balances: LLM tokens, ViT patches, both attentions, payload
 bytes.
 """
 
@@ -17,18 +18,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from schemas.columns import Ints, is_none, lists
 from schemas.reasons import Reason
 from schemas.sized import Media, Sized
 from schemas.tables import PLANNED_ITEM, SIZED, conform
 from workers.fit import Step, steps_of
-from workers.kept import Kept, kept_samples
+from workers.kept import Kept, kept_samples, with_text_drops
+from workers.late_text import Encode, LateTexts, late_column, late_texts
+from workers.marked_text import Row
 from workers.match import Rule, chosen
+from workers.policies.blocks import blocks
 from workers.run_text import RunText
 
-VERSION = 2
+VERSION = 3
 
 BYTES_PER_KILOPIXEL = {"jpeg": 300, "webp": 1000, "png": 1500}
 """Modelled size of a rendered picture; it only decides how many packs a shard gets."""
@@ -38,8 +41,8 @@ BYTES_PER_KILOPIXEL = {"jpeg": 300, "webp": 1000, "png": 1500}
 class SizeConfig:
     """The policies, tokens a pack, what the packs will hold, and how text around vision is written.
 
-    `encode` serves the texts of policies; `around_*` counts the tokens that the family writes
-    around a run of features (its start and end).
+    `encode` serves the texts of policies, `encode_documents` those that wait for sizes; `around_*`
+    counts the tokens that the family writes around a run of features (its start and end).
     """
 
     rules: Sequence[Rule]
@@ -47,6 +50,7 @@ class SizeConfig:
     payload: str
     codec: str
     encode: Callable[[str], Sequence[int]]
+    encode_documents: Encode
     around_image: int
     around_video: int
 
@@ -60,6 +64,10 @@ class _Plan:
     text_set: Ints  # [m] number of the item's texts in `texts`
     texts: RunText
     costs: Ints  # [m, 5] LLM tokens with texts, patches, ViT attention, payload bytes, runs
+    resized_wh: Ints  # [m, 2]
+    late: dict[int, Row]  # texts of samples that waited for sizes
+    text_tokens: Ints  # [s]
+    loss_tokens: Ints  # [s]
     fit: Ints  # [s]
     drop: npt.NDArray[np.object_]  # [s]
     message: npt.NDArray[np.object_]  # [s]
@@ -87,6 +95,10 @@ def size(
         text_set=np.zeros(media, np.int64),
         texts=RunText(config.encode),
         costs=np.zeros((media, 5), np.int64),
+        resized_wh=np.zeros((media, 2), np.int64),
+        late={},
+        text_tokens=kept.text_tokens.copy(),
+        loss_tokens=kept.loss_tokens.copy(),
         fit=np.zeros(samples, np.int64),
         drop=np.full(samples, None, object),
         message=np.full(samples, None, object),
@@ -96,17 +108,21 @@ def size(
     # steps that a sample can take: as many as the most patient of its policies
     depth = np.array([*(len(chain) - 1 for chain in chains), 0], np.int64)[rule]
     depth = _most_per_sample(depth, kept)
+    waiting = late_texts(kept, tokenized)
     todo, step = np.flatnonzero(is_none(plan.drop)), 0
     while len(todo):
         plan.fit[todo] = step
         items = kept.items_of(todo)
         for number, chain in enumerate(chains):
-            _decide(plan, kept, items[rule[items] == number], chain[: step + 1][-1], config)
+            mine = items[rule[items] == number]
+            for part in blocks(len(mine)):
+                _decide(plan, kept, mine[part], chain[: step + 1][-1], config)
+        _write_late(plan, waiting, todo[is_none(plan.drop[todo])], config)
         too_long = _lengths(plan, kept) > config.capacity
         over = too_long[todo] & is_none(plan.drop[todo])
         _too_long(plan, kept, todo[over & (depth[todo] <= step)], config.capacity)
         todo, step = todo[over & (depth[todo] > step)], step + 1
-    return conform(_table(_with_text_drops(selected, tokenized), kept, plan), SIZED)
+    return conform(_table(with_text_drops(selected, tokenized), kept, plan), SIZED)
 
 
 def _rules(plan: _Plan, kept: Kept, config: SizeConfig) -> Ints:
@@ -144,6 +160,7 @@ def _decide(plan: _Plan, kept: Kept, items: Ints, step: Step, config: SizeConfig
     plan.costs[items, 2] = _vit_attention(sized)
     plan.costs[items, 3] = _payload_bytes(sized, media, kept.file_bytes[items], config)
     plan.costs[items, 4] = layout.runs
+    plan.resized_wh[items] = sized.drawn.resized_wh
     faulty = np.flatnonzero(~is_none(sized.drop))
     owners = kept.owners(items[faulty])
     for item, owner in zip(faulty.tolist(), owners.tolist(), strict=True):
@@ -152,6 +169,16 @@ def _decide(plan: _Plan, kept: Kept, items: Ints, step: Step, config: SizeConfig
         reason = Reason.OVER_LONG if step.number else Reason(sized.drop[item])
         after = f" after {step.number} smaller steps" if step.number else ""
         plan.refuse(owner, reason, f"item {number}: {sized.message[item]}{after}")
+
+
+def _write_late(plan: _Plan, waiting: LateTexts, samples: Ints, config: SizeConfig) -> None:
+    """Write the texts of these samples that state pixels, for the sizes that are decided now."""
+    for sample, row in waiting.written(samples, plan.resized_wh, config.encode_documents):
+        if row.drop is not None:
+            plan.refuse(sample, row.drop, str(row.message))
+        plan.late[sample] = row
+        plan.text_tokens[sample] = len(row.tokens)
+        plan.loss_tokens[sample] = (row.loss[1::2] - row.loss[::2]).sum()
 
 
 def _geometry(sized: Sized, step: Step) -> pa.Table:
@@ -166,7 +193,7 @@ _PLANNED = pa.schema(list(PLANNED_ITEM))
 
 
 def _lengths(plan: _Plan, kept: Kept) -> Ints:
-    lengths: Ints = kept.text_tokens + _per_sample(plan.costs[:, 0], kept)
+    lengths: Ints = plan.text_tokens + _per_sample(plan.costs[:, 0], kept)
     return lengths
 
 
@@ -220,6 +247,7 @@ def _table(selected: pa.Table, kept: Kept, plan: _Plan) -> pa.Table:
         column[kept.place[live_samples]] = values[live_samples]
         return column
 
+    live_late = {int(kept.place[n]): row for n, row in plan.late.items() if alive[n]}
     lengths = _lengths(plan, kept)
     drop, message = selected.column("drop").to_pylist(), selected.column("message").to_pylist()
     for sample in np.flatnonzero(~alive).tolist():
@@ -234,8 +262,9 @@ def _table(selected: pa.Table, kept: Kept, plan: _Plan) -> pa.Table:
         "copies": pa.array(spread(_copies(selected, kept)), pa.int32()),
         "items": lists(geometry.to_struct_array().combine_chunks(), item_counts),
         "run_text": lists(run_text, run_counts),
+        "text": late_column(live_late, rows),
         "fit": pa.array(spread(plan.fit), pa.int32()),
-        "loss_tokens": spread(kept.loss_tokens),
+        "loss_tokens": spread(plan.loss_tokens),
         "tokens": spread(lengths),
         "patches": spread(_per_sample(plan.costs[:, 1], kept)),
         "attention": spread(lengths**2),
@@ -245,20 +274,6 @@ def _table(selected: pa.Table, kept: Kept, plan: _Plan) -> pa.Table:
         "message": pa.array(message, pa.string()),
     }
     return pa.table(columns).cast(SIZED)
-
-
-def _with_text_drops(selected: pa.Table, tokenized: Sequence[pa.Table]) -> pa.Table:
-    """SELECTED with what tokenize dropped; the first reason of a sample stands."""
-    earlier = selected.column("drop").is_valid()
-    for name in ("drop", "message"):
-        text = pa.chunked_array(
-            [chunk for table in tokenized for chunk in table.column(name).chunks], pa.string()
-        )
-        merged = pc.if_else(earlier, selected.column(name), text)
-        selected = selected.set_column(
-            selected.column_names.index(name), selected.schema.field(name), merged
-        )
-    return selected
 
 
 def _copies(selected: pa.Table, kept: Kept) -> Ints:

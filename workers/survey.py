@@ -1,4 +1,4 @@
-"""Survey: a block of records → the table SURVEYED, one row a sample, no pixel decoded.
+"""Survey: the samples of a block → the table SURVEYED, one row a sample, no pixel decoded.
 
 Turns and parts as written; for every medium its byte range, sha256 and header. A fault of one
 sample drops it with a reason, the file, the member and the byte range; the block goes on.
@@ -6,20 +6,20 @@ sample drops it with a reason, the file, the member and the byte range; the bloc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from schemas.reasons import Reason
 from workers.faults import Fault
 from workers.measure import Measurer, Medium, Ref, place
-from workers.media_files import Input, MediaFiles
-from workers.sources.records import parse_line, read_lines
+from workers.media_files import Input, MediaFiles, StandIns
 from workers.sources.sample import MediaRef, Sample
+from workers.storage.folder import Folder
 from workers.surveyed import Item, Row, to_table
 
-VERSION = 2
+VERSION = 3
 
 ASPECT_TOLERANCE = 0.05
 """How far the sides of a depth map may be from its picture's ratio, beside a pixel of rounding:
@@ -27,30 +27,22 @@ ScanNet's 640×480 for 1296×968 are 0.4 % off, one that lies on its side is 78 
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SurveySpec:
-    """A block of one source: a byte range of whole lines of `records`, media below `root`."""
+    """Where the media of a source lie."""
 
     source: str
-    records: Path
-    root: Path
-    start: int
-    end: int
-    first_line: int
+    root: Folder
+    stand_ins: StandIns
 
 
-def survey(block: SurveySpec) -> tuple[pa.Table, list[Input]]:
-    """The block's samples, in order, and the media files that they name.
-
-    The records file is no input here: the range has its own digest (`plan_blocks`). Raises
-    BuildError where that file has become shorter, and OSError where reading fails.
+def survey(spec: SurveySpec, samples: Iterable[tuple[Sample, str]]) -> tuple[pa.Table, list[Input]]:
+    """The samples in order, each of which comes with its origin, and the media files that they
+    name. Raises OSError where reading fails.
     """
-    with MediaFiles(block.root) as files:
-        measure, records = Measurer(files), relative_name(block)
-        rows = [
-            _row(parse_line(line), f"{records}#{line.offset}+{line.size}", block.source, measure)
-            for line in read_lines(block.records, block.start, block.end, block.first_line)
-        ]
+    with MediaFiles(spec.root, spec.stand_ins) as files:
+        measure = Measurer(files)
+        rows = [_row(sample, origin, spec.source, measure) for sample, origin in samples]
         return to_table(rows), list(files.inputs.values())
 
 
@@ -96,10 +88,3 @@ def _check_depth(ref: Ref, depth: Medium, picture: Medium) -> None:
 
 def _fault(reason: Reason, field: str, ref: Ref, medium: Medium, what: str) -> Fault:
     return Fault(reason, f"{field}: {place(ref, medium.offset, medium.size)}: {what}")
-
-
-def relative_name(block: SurveySpec) -> str:
-    """The records file as origins name it: the same wherever the source lies."""
-    if block.records.is_relative_to(block.root):
-        return block.records.relative_to(block.root).as_posix()
-    return block.records.name

@@ -73,11 +73,18 @@ def _turns(turns: list[Turn]) -> pa.Array:
 
 def _parts(parts: list[Part]) -> pa.Array:
     columns = [
-        pa.array(["text" if part.item < 0 else "media" for part in parts], pa.string()),
+        pa.array([_kind(part) for part in parts], pa.string()),
         pa.array([part.text for part in parts], pa.string()),
         pa.array([part.item for part in parts], pa.int32()),
+        _lists([part.xy for part in parts], _floats),
     ]
     return pa.StructArray.from_arrays(columns, fields=list(PART))
+
+
+def _kind(part: Part) -> str:
+    if part.xy:
+        return "box" if len(part.xy) == 4 else "point"
+    return "text" if part.item < 0 else "media"
 
 
 def _boxes(boxes: list[Box]) -> pa.Array:

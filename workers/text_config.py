@@ -6,7 +6,7 @@ here: a tokenizer turns them into ids (`vision_ids`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -56,10 +56,55 @@ FAMILIES: Mapping[Family, FamilyNames] = {
     },
 }
 
+REGION_NAMES: tuple[str, ...] = (
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<ref>",
+    "</ref>",
+    "<box>",
+    "</box>",
+    "<|ref|>",
+    "<|/ref|>",
+    "<|det|>",
+    "<|/det|>",
+)
+"""Tokens around labels, boxes and points: of Qwen2-VL, InternVL and DeepSeek-VL2."""
+
 VISION_NAMES: tuple[str, ...] = tuple(
-    sorted({name for family in FAMILIES.values() for marks in family for name in marks if name})
+    sorted(
+        {name for family in FAMILIES.values() for marks in family for name in marks if name}
+        | {*REGION_NAMES}
+    )
 )
 """Those of every family: text that a user typed becomes none of them, whichever is chosen."""
+
+Regions = Literal[
+    "auto", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "deepseek_vl2", "llava", "fractions"
+]
+"""Whose way of writing boxes and points (`regions`); `auto` is that of the policies' models."""
+
+_REGIONS: Mapping[str, Regions] = {
+    "qwen2_vl": "qwen2_vl",
+    "qwen2_5_vl": "qwen2_5_vl",
+    "qwen3_vl": "qwen3_vl",
+    "internvl": "internvl",
+    "deepseek_vl2": "deepseek_vl2",
+    **dict.fromkeys(
+        (
+            "llava15",
+            "llava_hr",
+            "llava_next",
+            "llava_next_video",
+            "llava_next_interleave",
+            "llava_onevision",
+            "llava_uhd",
+        ),
+        "llava",
+    ),
+}
+"""By kind of policy; the models of the other kinds have no published way."""
 
 
 class TextConfig(BaseModel):
@@ -78,6 +123,19 @@ class TextConfig(BaseModel):
     """Where media stand: as the record has them, in front of their conversation's first question,
     or so in a seeded half of the samples (`turns.media_in_front`).
     """
+
+    regions: Regions = "auto"
+    """How boxes and points are written into the text (`regions.write`)."""
+
+    def for_policies(self, kinds: Iterable[str]) -> Self:
+        """`regions = "auto"` made the way of the models that these policies belong to.
+
+        It is `fractions` where they have none, or several.
+        """
+        if self.regions != "auto":
+            return self
+        ways = {_REGIONS[kind] for kind in kinds if kind in _REGIONS}
+        return self.model_copy(update={"regions": ways.pop() if len(ways) == 1 else "fractions"})
 
     @model_validator(mode="after")
     def _has_template(self) -> Self:

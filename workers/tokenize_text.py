@@ -2,72 +2,78 @@
 
 The recipe's template writes each conversation down (`script`, `chat_template`), all documents of a
 block are encoded in one call, and the marks in the result become special tokens or slots. No vision
-token is written here: how many there are is decided later, from the sizes of the pictures.
+token is written here: how many there are is decided later, from the sizes of the pictures. So are
+the numbers of regions that count pixels of these: a text with such ones stays a text (`late_text`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import lists
 from schemas.errors import ContractError
 from schemas.reasons import Reason
-from schemas.tables import TOKENIZED, conform
+from schemas.tables import LATE, TOKENIZED, conform
 from workers.chat_template import TemplateRefusalError
-from workers.script import MEDIA, Script, write_chatml, write_plain
+from workers.marked_text import NOTHING, Ids, Row, row_of
+from workers.region_texts import region_texts
+from workers.regions import Region
+from workers.script import Script, write_chatml, write_plain
 from workers.text_config import TextConfig, TokenizeConfig
-from workers.tokenizer_protocol import BREAK_ID, Encoded, Tokenizer, reserved_character
-from workers.turns import Turn, media_in_front, read_turns, with_suffix
+from workers.tokenizer_protocol import Tokenizer, reserved_character
+from workers.turns import Turn, media_in_front, read_turns, reserved_rows, with_suffix
 
-VERSION = 1
-
-Ids = npt.NDArray[np.int32]
-_NONE = np.zeros(0, np.int32)
+VERSION = 2
 
 
-class Row(NamedTuple):
-    """One row of TOKENIZED beside its id."""
+class _Late(NamedTuple):
+    """A script that waits for sizes, and the regions whose numbers it lacks, in order."""
 
-    tokens: Ids = _NONE
-    loss: Ids = _NONE
-    slots: Ids = _NONE
-    drop: Reason | None = None
-    message: str | None = None
-
-
-_NOTHING = Row(drop=Reason.EMPTY_SAMPLE, message="no text to learn from")
+    script: Script
+    regions: Sequence[Region]
 
 
 def tokenize(table: pa.Table, tokenizer: Tokenizer, config: TokenizeConfig) -> pa.Table:
     """Row for row; samples dropped before get empty lists, and `drop` holds only this stage's."""
     write = _writer(tokenizer, config.text)
+    regions = region_texts(table, config.text.regions)
+    reserved = reserved_rows(table.column("turns"))
     names = ("sample_id", "drop", "source")
     ids, drops, sources = (table.column(name).to_pylist() for name in names)
     items = pc.list_value_length(table.column("items")).to_pylist()
-    columns = (ids, drops, sources, items, read_turns(table.column("turns")))
+    columns = (ids, drops, sources, items, read_turns(table.column("turns"), regions.texts))
     rows: list[Row] = []
+    late: dict[int, _Late] = {}
     scripts: dict[int, Script] = {}
-    for sample_id, dropped, source, shown, turns in zip(*columns, strict=True):
+    for row, (sample_id, dropped, source, shown, turns) in enumerate(zip(*columns, strict=True)):
         found: Script | Row = Row()
         if dropped is None:
             _check_items(turns, shown)
             placed = media_in_front(turns) if _to_front(sample_id, config) else turns
-            suffix = config.prompt_suffix.get(source)
-            found = _script(with_suffix(placed, suffix) if suffix else placed, write)
+            suffix = config.prompt_suffix.get(source, "")
+            if character := reserved.get(row) or reserved_character([suffix]):
+                found = _bad(f"the text holds {character}, a noncharacter")
+            elif row in regions.faults:
+                found = Row(drop=Reason.BAD_BOX, message=regions.faults[row])
+            else:
+                found = _script(with_suffix(placed, suffix) if suffix else placed, write)
+        rows.append(found if isinstance(found, Row) else Row())
         if isinstance(found, Script):
-            scripts[len(rows)] = found
-        rows.append(Row() if isinstance(found, Script) else found)
+            if row in regions.late:
+                late[row] = _Late(found, regions.late[row])
+            else:
+                scripts[row] = found
     encoded = tokenizer.encode_documents([script.document for script in scripts.values()])
     for (index, script), tokens in zip(scripts.items(), encoded, strict=True):
-        rows[index] = _row(script, tokens)
-    return _table(table.column("sample_id"), rows)
+        rows[index] = row_of(script.marks, tokens)
+    return _table(table.column("sample_id"), rows, late)
 
 
 def _writer(tokenizer: Tokenizer, config: TextConfig) -> Callable[[Sequence[Turn]], Script]:
@@ -102,51 +108,47 @@ def _check_items(turns: Iterable[Turn], items: int) -> None:
 
 
 def _script(turns: Sequence[Turn], write: Callable[[Sequence[Turn]], Script]) -> Script | Row:
-    found = reserved_character(p for turn in turns for p in turn.parts if isinstance(p, str))
-    if found:
-        return Row(drop=Reason.BAD_RECORD, message=f"the text holds {found}, a noncharacter")
     if not any(turn.learned and turn.has_text for turn in turns):
-        return _NOTHING
+        return NOTHING
     try:
         return write(turns)
     except TemplateRefusalError as error:
-        return Row(drop=Reason.BAD_RECORD, message=str(error))
+        return _bad(str(error))
 
 
-def _row(script: Script, encoded: Encoded) -> Row:
-    """The marks of an encoded script made ids and slots."""
-    if encoded.forged:
-        return Row(
-            drop=Reason.BAD_RECORD, message=f"the text encodes to the token {encoded.forged}"
-        )
-    ids = encoded.ids
-    places = np.flatnonzero(ids == BREAK_ID)
-    marks = np.array(script.marks, np.int32)
-    ids[places] = marks
-    media = places[marks == MEDIA]
-    learned = np.zeros(len(ids) + 2, np.int8)  # one more at each end, so that every span has edges
-    for start, end in encoded.learned:
-        learned[start + 1 : end + 1] = 1
-    if len(media):
-        ids, learned = np.delete(ids, media), np.delete(learned, media + 1)
-    loss = np.flatnonzero(learned[1:] != learned[:-1])  # starts and ends in turn
-    if not len(loss):
-        return _NOTHING
-    slots = media - np.arange(len(media))
-    return Row(ids, loss.astype(np.int32), slots.astype(np.int32))
+def _bad(message: str) -> Row:
+    return Row(drop=Reason.BAD_RECORD, message=message)
 
 
-def _table(sample_id: pa.ChunkedArray, rows: Sequence[Row]) -> pa.Table:
+def _table(sample_id: pa.ChunkedArray, rows: Sequence[Row], late: Mapping[int, _Late]) -> pa.Table:
     def column(values: list[Ids]) -> pa.ListArray:
         counts = np.array([len(v) for v in values], np.int64)
-        return lists(np.concatenate([_NONE, *values]), counts)
+        return lists(np.concatenate([np.zeros(0, np.int32), *values]), counts)
 
     columns = [
         sample_id,
         column([row.tokens for row in rows]),
         column([row.loss for row in rows]),
         column([row.slots for row in rows]),
+        _late_column(late, len(rows)),
         pa.array([row.drop for row in rows], pa.string()),
         pa.array([row.message for row in rows], pa.string()),
     ]
     return conform(pa.Table.from_arrays(columns, names=TOKENIZED.names), TOKENIZED)
+
+
+def _late_column(late: Mapping[int, _Late], rows: int) -> pa.ListArray:
+    """These scripts by their row; rising, as rows are gone through in order."""
+    values = [
+        {
+            "text": script.document.text,
+            "learned": list(chain.from_iterable(script.document.learned)),
+            "marks": script.marks,
+            "items": [region.item for region in regions],
+            "xy": [region.xy for region in regions],
+        }
+        for script, regions in late.values()
+    ]
+    counts = np.zeros(rows, np.int64)
+    counts[list(late)] = 1
+    return lists(pa.array(values, LATE), counts)

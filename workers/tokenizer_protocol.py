@@ -71,7 +71,8 @@ class Tokenizer(Protocol):
         """The template that comes with the tokenizer; RecipeError if there is none."""
 
 
-_RESERVED_TEXT = re.compile("[\ufdd0-\ufdef]")
+RESERVED_TEXT = "[\ufdd0-\ufdef]"
+_RESERVED_TEXT = re.compile(RESERVED_TEXT)
 
 
 def reserved_character(texts: Iterable[str]) -> str | None:

@@ -4,14 +4,16 @@ as row by row), and what a recipe changes in them: suffixes, and where media sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import flat, offsets, one_chunk
+from workers.tokenizer_protocol import RESERVED_TEXT, reserved_character
 
 PLACEHOLDER = "<image>"
 """Ordinary text that says where one of several media stood before it moved to the front."""
@@ -34,20 +36,57 @@ class Turn(NamedTuple):
         return any(isinstance(part, str) and part for part in self.parts)
 
 
-def read_turns(column: pa.ChunkedArray) -> Iterator[list[Turn]]:
-    """The turns of each row."""
+_NO_REGIONS: Mapping[int, str] = {}
+
+
+def read_turns(
+    column: pa.ChunkedArray, regions: Mapping[int, str] = _NO_REGIONS
+) -> Iterator[list[Turn]]:
+    """The turns of each row; `regions` has the texts of boxes and points by number of their part,
+    which become one with the texts beside them.
+    """
     rows = one_chunk(column)
     turns = flat(rows)
     lists = pc.struct_field(turns, "parts")
     parts = flat(lists)
     texts, items = (pc.struct_field(parts, name).to_pylist() for name in ("text", "item"))
     said = [text if item < 0 else item for text, item in zip(texts, items, strict=True)]
+    for number, text in regions.items():
+        said[number] = text
     roles = pc.struct_field(turns, "role").to_pylist()
     bounds = offsets(lists).tolist()
     found = [Turn(role, said[bounds[i] : bounds[i + 1]]) for i, role in enumerate(roles)]
+    if regions:
+        told = np.unique(np.searchsorted(bounds, list(regions), side="right") - 1)
+        for turn in told.tolist():
+            found[turn] = Turn(found[turn].role, _joined(found[turn].parts))
     bounds = offsets(rows).tolist()
     for row in range(len(rows)):
         yield found[bounds[row] : bounds[row + 1]]
+
+
+def reserved_rows(column: pa.ChunkedArray) -> dict[int, str]:
+    """The noncharacter that a row's texts and labels hold, by row; nearly always none does."""
+    rows = one_chunk(column)
+    turns = flat(rows)
+    lists = pc.struct_field(turns, "parts")
+    texts = pc.struct_field(flat(lists), "text")
+    found = np.flatnonzero(pc.match_substring_regex(texts, RESERVED_TEXT).to_numpy(False))
+    turn = np.searchsorted(offsets(lists), found, side="right") - 1
+    row = np.searchsorted(offsets(rows), turn, side="right") - 1
+    held = [reserved_character([text]) for text in texts.take(pa.array(found)).to_pylist()]
+    # of several the first: a later entry of the same key wins
+    pairs = zip(reversed(row.tolist()), reversed(held), strict=True)
+    return {number: character for number, character in pairs if character}
+
+
+def _joined(parts: Sequence[str | int]) -> list[str | int]:
+    """The parts with texts that stand side by side as one."""
+    joined: list[str | int] = []
+    for is_text, group in groupby(parts, key=lambda part: isinstance(part, str)):
+        beside = list(group)
+        joined += ["".join(map(str, beside))] if is_text else beside
+    return joined
 
 
 def with_suffix(turns: Sequence[Turn], suffix: str) -> list[Turn]:

@@ -10,7 +10,8 @@ import pytest
 
 from examples.corpus_cameras import read_cameras
 from examples.corpus_records import corpus_records
-from workers.sources.records import Line, parse_line
+from workers.sources.json_text import RecordText
+from workers.sources.records import parse_line
 from workers.sources.sample import Sample
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
@@ -28,7 +29,7 @@ def made(folder: Path, *samples: dict[str, Any]) -> list[dict[str, Any]]:
 
 def parsed(record: dict[str, Any]) -> Sample:
     text = json.dumps(record).encode()
-    return parse_line(Line(1, 0, len(text), text))
+    return parse_line(RecordText(1, 0, len(text), text))
 
 
 def file(path: str) -> dict[str, Any]:

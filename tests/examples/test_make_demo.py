@@ -12,8 +12,9 @@ from examples.demo_media import View, posed_views
 from examples.make_demo import RECORDS, make_demo
 from examples.make_demo import main as make_demo_main
 from schemas.reasons import Reason
-from workers.sources.records import parse_line, plan_blocks, read_lines
+from workers.sources.records import RecordsOptions, plan, read
 from workers.sources.sample import Sample
+from workers.storage.folder import folder_of
 from workers.survey import SurveySpec, survey
 
 BROKEN = {
@@ -31,11 +32,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def samples(folder: Path) -> Iterator[Sample]:
-    path = folder / RECORDS
-    for block in plan_blocks(path, 1000):
-        for line in read_lines(path, block.start, block.end, block.first_line):
-            yield parse_line(line)
+def samples(folder: Path) -> Iterator[tuple[Sample, str]]:
+    root = folder_of(folder)
+    for block in plan(root, RECORDS, 1000):
+        yield from read(root, block, RecordsOptions())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -44,7 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_samples_are_of_every_kind(demo: Path) -> None:
-    found = list(samples(demo))
+    found = [sample for sample, _ in samples(demo)]
     assert 150 <= len(found) <= 250
     assert len({sample.sample_id for sample in found}) == len(found)
     media = [medium for sample in found for medium in sample.media]
@@ -61,8 +61,7 @@ def test_samples_are_of_every_kind(demo: Path) -> None:
 
 
 def test_survey_drops_exactly_what_is_broken(demo: Path) -> None:
-    path = demo / RECORDS
-    table, inputs = survey(SurveySpec("demo", path, demo, 0, path.stat().st_size, 1))
+    table, inputs = survey(SurveySpec("demo", folder_of(demo), {}), samples(demo))
     rows = zip(*(table.column(name).to_pylist() for name in ("sample_id", "drop")), strict=True)
     dropped = {name: drop for name, drop in rows if drop is not None}
     assert dropped == {f"demo/{name}": reason for name, reason in BROKEN.items()}

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-import pipelines.survey
+import pipelines.finding
 from patchpack import Pack, decode
 from patchpack.index import decode_index
 from pipelines.build import Built, RunStage, build, call
@@ -25,6 +25,16 @@ Spec = TypeVar("Spec")
 Result = TypeVar("Result")
 
 STAGES = ("survey", "tokenize_text", "select", "size", "pack", "payloads", "assemble")
+
+
+class Here:
+    """Runs tasks in this process."""
+
+    def map(self, function: Callable[[Spec], Result], specs: Sequence[Spec]) -> Iterator[Result]:
+        return map(function, specs)
+
+    def local(self) -> None:
+        """Nothing to start."""
 
 
 class Recorder:
@@ -87,7 +97,7 @@ def build_in(folder: Path, engine: Engine, run: RunStage = call, **settings: Any
     records = {"tiny": (folder / "source" / "records.jsonl").resolve()}
     recipe = write_recipe(folder / "recipe.toml", folder / "out", records, **settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipelines.survey, "ROWS_PER_BLOCK", 6)
+        patch.setattr(pipelines.finding, "ROWS_PER_BLOCK", 6)
         return build(Workshop(load_recipe(recipe), engine), run)
 
 

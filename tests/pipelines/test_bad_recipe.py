@@ -53,7 +53,8 @@ QWEN_KEYS = "kind, variant, video_variant, patch_size, merge_size, temporal_patc
         ('"qwen2_vl"', '"qwen2_vl"\nmatch = {signal = "hue"}', r"policy.0.match.signal: .*'width'"),
         ('"qwen2_vl"', '"qwen2_vl"\nmatch = {above = 3}', r"policy.0.match: signal needs above or"),
         ("[pack]", '[[policy]]\nkind = "fixed"\n[pack]', r"one model takes one kind of position"),
-        ("kind = 'records'", "kind = 'csv'", r"sources.0.kind: .*'records' \(got 'csv'\)"),
+        ("kind = 'records'", "kind = 'csv'", r"0.kind: unknown kind of source 'csv' .*'records'"),
+        ("kind = 'records'", "", r"sources.0.kind: missing; names the kind of source"),
         ("'pixels'", "'pixel'", r"render.payload: .*'source' or 'pixels' \(got 'pixel'\)"),
         ("lanes = 2", "lanes = 3", r"pack.lanes: must be a power of two \(got 3\)"),
         ("max_tokens = 512", "max_tokens = 2", r"pack.max_tokens: .*greater than or equal to 16"),
@@ -79,7 +80,7 @@ def test_a_missing_file_is_named(recipe: Path, command: str) -> None:
     )
     records.unlink()
     line = complaint(command, recipe)
-    assert line == f"sources.tiny.path: {records}: No such file or directory\n"
+    assert line == f"sources.tiny.path: {records}: no such file\n"
     records.parent.rmdir()
     line = complaint(command, recipe)
     assert line == f"sources.tiny.root: {records.parent} is not a folder\n"
@@ -96,8 +97,10 @@ def test_an_empty_source_is_named(recipe: Path, command: str, text: str) -> None
 @pytest.mark.parametrize("command", ["build", "plan"])
 def test_a_folder_is_no_recipe_and_no_records_file(recipe: Path, command: str) -> None:
     assert complaint(command, recipe.parent).endswith(": Is a directory\n")
+    records = recipe.parent / "source" / "records.jsonl"
+    records.rename(records.with_suffix(".txt"))
     recipe.write_text(recipe.read_text().replace("records.jsonl", ""))
-    assert complaint(command, recipe).endswith(": Is a directory\n")
+    assert complaint(command, recipe) == f"sources.tiny.path: {records.parent}/: no such file\n"
 
 
 def test_a_missing_tokenizer_is_named_before_any_work(recipe: Path) -> None:

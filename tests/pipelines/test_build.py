@@ -135,6 +135,6 @@ def test_too_many_drops_stop_a_build(copy: Path) -> None:
     with pytest.raises(BuildError) as error:
         build_in(copy, NoWork(), max_drop_ratio=0.1)
     message = str(error.value)
-    assert message.startswith("3 of 24 samples would be dropped (")
+    assert message.startswith("partition 0: 3 of 24 samples would be dropped (")
     assert "select.max_drop_ratio = 0.1" in message
     assert "\n" not in message

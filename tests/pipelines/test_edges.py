@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,20 @@ import pytest
 
 from patchpack.index import decode_index, encode_index
 from pipelines.build import build, call, plan
+from pipelines.engine import NoWork
+from pipelines.finding import find_blocks
 from pipelines.load_recipe import load_recipe
 from pipelines.render import known_faults
 from pipelines.steps import Workshop
 from pipelines.summary import examples_of_drops
-from pipelines.survey import SurveyTask, run_survey
+from pipelines.survey import survey_blocks
 from pipelines.verify import verify
 from schemas.errors import BuildError, RecipeError
 from schemas.manifest import FOLDER, Manifest
-from tests.pipelines.conftest import Recorder, build_in
+from tests.pipelines.conftest import Here, Recorder, build_in
 from tests.tiny_source import asked, broken_png, encoded, picture, write_recipe, write_records
 from workers.payloads import PAYLOADS
 from workers.sidefiles import index_path
-from workers.sources.records import plan_blocks
-from workers.survey import SurveySpec
 
 
 def ledger(root: Path, manifest: Manifest) -> dict[str, dict[str, Any]]:
@@ -119,8 +120,9 @@ def test_of_two_faults_of_a_medium_the_same_counts_in_any_order() -> None:
 
 def test_records_that_change_under_the_survey_stop_it(tmp_path: Path) -> None:
     path = write_records(tmp_path, {}, [asked("t")])
-    [block] = plan_blocks(path, 6)
-    spec = SurveySpec("s", path, tmp_path, block.start, block.end, block.first_line)
+    recipe = write_recipe(tmp_path / "r.toml", tmp_path / "out", {"s": path})
+    workshop = Workshop(load_recipe(recipe), NoWork())
+    found = find_blocks(workshop, {})
     path.write_bytes(path.read_bytes().replace(b'"t"', b'"u"'))
-    with pytest.raises(BuildError, match="changed while the build read it"):
-        run_survey(SurveyTask(spec, block.sha256, "k" * 64, tmp_path / "cache"))
+    with pytest.raises(BuildError, match=r"changed while|not those of the plan|build again"):
+        survey_blocks(replace(workshop, engine=Here()), found)

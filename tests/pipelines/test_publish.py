@@ -11,9 +11,11 @@ from pipelines.build import Built
 from pipelines.engine import NoWork
 from pipelines.publish import already_published, latest, publish
 from pipelines.verify import verify
+from pipelines.versions import read_manifest, versions
 from schemas.errors import ContractError, PublishConflictError
-from schemas.manifest import Manifest, manifest_path, pointer_path, read_manifest, versions
+from schemas.manifest import POINTER, Manifest, manifest_name
 from tests.pipelines.conftest import Recorder, build_in
+from workers.storage.folder import folder_of
 
 
 @pytest.fixture
@@ -26,20 +28,20 @@ def other(manifest: Manifest) -> Manifest:
 
 
 def test_versions_follow_one_another(manifest: Manifest, tmp_path: Path) -> None:
-    assert publish(tmp_path, manifest, 0).version == 1
-    assert already_published(tmp_path, manifest)
-    assert not already_published(tmp_path, other(manifest))
-    assert publish(tmp_path, other(manifest), 1).version == 2
-    assert versions(tmp_path) == [1, 2]
+    assert publish(folder_of(tmp_path), manifest, 0).version == 1
+    assert already_published(folder_of(tmp_path), manifest)
+    assert not already_published(folder_of(tmp_path), other(manifest))
+    assert publish(folder_of(tmp_path), other(manifest), 1).version == 2
+    assert versions(folder_of(tmp_path)) == [1, 2]
     assert read_manifest(tmp_path).version == 2
     assert read_manifest(tmp_path, 1) == manifest.model_copy(update={"version": 1})
 
 
 def test_the_slower_of_two_builds_fails(manifest: Manifest, tmp_path: Path) -> None:
-    base = latest(tmp_path)
-    publish(tmp_path, manifest, base)
+    base = latest(folder_of(tmp_path))
+    publish(folder_of(tmp_path), manifest, base)
     with pytest.raises(PublishConflictError, match=r"^manifest-000001.json was published by"):
-        publish(tmp_path, other(manifest), base)
+        publish(folder_of(tmp_path), other(manifest), base)
     assert read_manifest(tmp_path).recipe_digest == manifest.recipe_digest
     assert sorted(path.name for path in (tmp_path / ".patchpack").glob("[!.]*")) == [
         "current.json",
@@ -48,31 +50,31 @@ def test_the_slower_of_two_builds_fails(manifest: Manifest, tmp_path: Path) -> N
 
 
 def test_a_build_after_the_winner_goes_on_top_of_it(manifest: Manifest, tmp_path: Path) -> None:
-    publish(tmp_path, manifest, 0)
+    publish(folder_of(tmp_path), manifest, 0)
     with pytest.raises(PublishConflictError):
-        publish(tmp_path, other(manifest), 0)
-    assert publish(tmp_path, other(manifest), latest(tmp_path)).version == 2
+        publish(folder_of(tmp_path), other(manifest), 0)
+    assert publish(folder_of(tmp_path), other(manifest), latest(folder_of(tmp_path))).version == 2
 
 
 def test_a_version_without_a_pointer_is_finished(manifest: Manifest, tmp_path: Path) -> None:
-    publish(tmp_path, manifest, 0)
-    publish(tmp_path, other(manifest), 1)
-    pointer_path(tmp_path).write_text(json.dumps({"version": 1}))  # as a crash leaves it
-    assert not already_published(tmp_path, other(manifest))
-    assert publish(tmp_path, other(manifest), latest(tmp_path)).version == 2
-    assert versions(tmp_path) == [1, 2]
+    publish(folder_of(tmp_path), manifest, 0)
+    publish(folder_of(tmp_path), other(manifest), 1)
+    (tmp_path / POINTER).write_text(json.dumps({"version": 1}))  # as a crash leaves it
+    assert not already_published(folder_of(tmp_path), other(manifest))
+    assert publish(folder_of(tmp_path), other(manifest), latest(folder_of(tmp_path))).version == 2
+    assert versions(folder_of(tmp_path)) == [1, 2]
 
 
 def test_a_version_that_was_never_pointed_to_is_skipped(manifest: Manifest, tmp_path: Path) -> None:
-    publish(tmp_path, manifest, 0)
-    pointer_path(tmp_path).unlink()
-    assert publish(tmp_path, other(manifest), latest(tmp_path)).version == 2
+    publish(folder_of(tmp_path), manifest, 0)
+    (tmp_path / POINTER).unlink()
+    assert publish(folder_of(tmp_path), other(manifest), latest(folder_of(tmp_path))).version == 2
 
 
 def test_a_crash_before_the_pointer_is_repaired_by_the_next_build(
     copy: Path, first: tuple[Path, Built], engine: Recorder
 ) -> None:
-    pointer_path(copy / "out").unlink()
+    (copy / "out" / POINTER).unlink()
     (copy / "out" / "README.md").unlink()
     with pytest.raises(ContractError, match="holds no published data set"):
         verify(copy / "out")
@@ -83,13 +85,13 @@ def test_a_crash_before_the_pointer_is_repaired_by_the_next_build(
 
 
 def test_a_damaged_pointer_is_named(copy: Path) -> None:
-    pointer_path(copy / "out").write_text("{")
+    (copy / "out" / POINTER).write_text("{")
     with pytest.raises(ContractError, match=r"current\.json"):
         build_in(copy, NoWork())
 
 
 def test_a_damaged_manifest_is_named(copy: Path) -> None:
-    path = manifest_path(copy / "out", 1)
+    path = copy / "out" / manifest_name(1)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ContractError) as error:
         build_in(copy, NoWork())
@@ -97,7 +99,7 @@ def test_a_damaged_manifest_is_named(copy: Path) -> None:
 
 
 def test_a_damaged_manifest_is_told_in_one_line(copy: Path) -> None:
-    manifest_path(copy / "out", 1).write_text("{}")
+    (copy / "out" / manifest_name(1)).write_text("{}")
     with pytest.raises(ContractError) as error:
         build_in(copy, NoWork())
     assert "\n" not in str(error.value)

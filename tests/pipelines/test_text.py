@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Block, Workshop
-from pipelines.store import Store
 from pipelines.text import text_spec, tokenize_blocks
 from schemas.tables import SURVEYED
+from tests.pipelines.conftest import Here
 from tests.tiny_source import write_recipe
 from tests.workers.conversations import sample
 from workers.text_config import TextConfig
-
-Spec = TypeVar("Spec")
-Result = TypeVar("Result")
-
-
-class Here:
-    """Runs tasks in this process."""
-
-    def map(self, function: Callable[[Spec], Result], specs: Sequence[Spec]) -> Iterator[Result]:
-        return map(function, specs)
-
-    def local(self) -> None:
-        """Nothing to start."""
 
 
 @pytest.fixture
@@ -43,12 +30,13 @@ def tokenized(tmp_path: Path) -> Callable[[str, int], Block]:
         for i in range(40)
     ]
     table = pa.Table.from_pylist(rows, schema=SURVEYED)
-    surveyed = Store(recipe.output.cache).write("surveyed", "0" * 64, table)
+    store = Workshop(recipe, Here()).store
+    surveyed = store.write("surveyed", "0" * 64, table)
 
     def run(media: str, seed: int) -> Block:
         text: Any = {"media": media}
         changed = recipe.model_copy(update={"text": TextConfig(**text), "seed": seed})
-        return tokenize_blocks(Workshop(changed, Here()), [Block("s", surveyed)])[0]
+        return tokenize_blocks(Workshop(changed, Here()), [Block("s", (), surveyed)])[0]
 
     return run
 

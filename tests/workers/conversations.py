@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from schemas.tables import SURVEYED, TOKENIZED
+from workers.regions import Region
 from workers.text_config import TextConfig, TokenizeConfig
 from workers.text_tokenizers import load_tokenizer
 from workers.tokenize_text import tokenize
 
 Turns = list[tuple[str, list[str | int]]]
+Told = Sequence[tuple[str, Sequence[str | int | Region]]]
+"""Who speaks, and texts, numbers of items, and places in them."""
 
 
 def item() -> dict[str, Any]:
@@ -22,7 +26,7 @@ def item() -> dict[str, Any]:
     return values
 
 
-def sample(turns: Turns, drop: str | None = None, source: str = "s") -> dict[str, Any]:
+def sample(turns: Told, drop: str | None = None, source: str = "s") -> dict[str, Any]:
     items = sum(isinstance(part, int) for _, parts in turns for part in parts)
     return {
         "sample_id": f"{source}/0",
@@ -31,12 +35,7 @@ def sample(turns: Turns, drop: str | None = None, source: str = "s") -> dict[str
         "turns": [
             {
                 "role": role,
-                "parts": [
-                    {"kind": "text", "text": part, "item": -1}
-                    if isinstance(part, str)
-                    else {"kind": "media", "text": "", "item": part}
-                    for part in parts
-                ],
+                "parts": [_part(part) for part in parts],
             }
             for role, parts in turns
         ],
@@ -44,6 +43,14 @@ def sample(turns: Turns, drop: str | None = None, source: str = "s") -> dict[str
         "drop": drop,
         "message": drop,
     }
+
+
+def _part(part: str | int | Region) -> dict[str, Any]:
+    if isinstance(part, Region):
+        kind = "box" if len(part.xy) == 4 else "point"
+        return {"kind": kind, "text": part.label, "item": part.item, "xy": part.xy}
+    text, item = (part, -1) if isinstance(part, str) else ("", part)
+    return {"kind": "media" if item >= 0 else "text", "text": text, "item": item, "xy": []}
 
 
 def run(

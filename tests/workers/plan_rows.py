@@ -33,7 +33,7 @@ def surveyed(rows: Sequence[Row]) -> pa.Table:
 
 def sized(rows: Sequence[Row]) -> pa.Table:
     """SIZED of text alone: what a row does not say is 0, and its attention follows its tokens."""
-    blank: Row = {"block": 0, "copies": 1, "items": [], "run_text": [], "drop": None}
+    blank: Row = {"block": 0, "copies": 1, "items": [], "run_text": [], "text": [], "drop": None}
     filled = [
         {
             **dict.fromkeys(SIZED.names, 0),

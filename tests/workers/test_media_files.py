@@ -9,6 +9,7 @@ from examples.demo_records import tar_of
 from schemas.reasons import Reason
 from workers.faults import Fault
 from workers.media_files import MAX_OPEN_FILES, MAX_TAR_INDEXES, Input, MediaFiles
+from workers.storage.folder import folder_of
 
 
 def reason(files: MediaFiles, path: str, member: str = "") -> Reason:
@@ -53,9 +54,21 @@ def test_inputs_tell_a_change_and_a_missing_file_that_appears(tmp_path: Path) ->
         files.read("a.bin", 0, 1)
         reason(files, "b.bin")
         assert files.inputs == {
-            "a.bin": Input("a.bin", str(path), 4, 7),
-            "b.bin": Input("b.bin", str(tmp_path / "b.bin"), -1, -1),
+            "a.bin": Input("a.bin", 4, "7"),
+            "b.bin": Input("b.bin", -1, ""),
         }
+
+
+def test_a_stand_in_is_read_in_place_of_a_file_and_is_no_input(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "u.tar").write_bytes(tar_of({"m": b"unpacked"}))
+    (tmp_path / "t.tgz").write_bytes(b"compressed")
+    cache = folder_of(tmp_path / "cache")
+    with MediaFiles(tmp_path, {"t.tgz": (cache, "u.tar"), "u.tgz": (cache, "lost")}) as files:
+        assert files.read("t.tgz", *files.locate("t.tgz", "m")) == b"unpacked"
+        assert not files.inputs
+        assert reason(files, "u.tgz", "m") is Reason.MISSING_MEDIA
+        assert files.inputs == {"u.tgz": Input("u.tgz", -1, "")}
 
 
 def test_few_files_stay_open(tmp_path: Path) -> None:

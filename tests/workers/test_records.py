@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,9 @@ import pytest
 
 from schemas.errors import BuildError
 from schemas.reasons import Reason
-from workers.sources.records import (
-    MAX_LINE_BYTES,
-    Line,
-    RecordsOptions,
-    parse_line,
-    plan,
-    plan_blocks,
-    read,
-    read_lines,
-)
+from workers.sources.block import Block
+from workers.sources.json_text import MAX_RECORD_BYTES, RecordText
+from workers.sources.records import RecordsOptions, parse_line, plan, read
 from workers.sources.sample import DepthRef, Sample
 from workers.storage.folder import folder_of
 
@@ -31,7 +25,17 @@ EYE = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 def parsed(record: Any, number: int = 7) -> Sample:
     text = record if isinstance(record, bytes) else json.dumps(record).encode()
-    return parse_line(Line(number, 0, len(text), text))
+    return parse_line(RecordText(number, 0, len(text), text))
+
+
+def planned(path: Path, rows: int) -> list[Block]:
+    return plan(folder_of(path.parent), path.name, rows)
+
+
+def samples(path: Path, *blocks: Block) -> list[tuple[Sample, str]]:
+    """The samples of these blocks with their origins."""
+    folder = folder_of(path.parent)
+    return [found for block in blocks for found in read(folder, block, RecordsOptions())]
 
 
 def of_parts(*parts: Any, role: str = "user") -> Sample:
@@ -108,6 +112,59 @@ def test_an_id_is_optional_and_may_be_a_number() -> None:
     )  # other keys may stand
 
 
+def test_boxes_and_points_stand_in_the_text_and_name_their_item() -> None:
+    sample = of_parts(
+        {"type": "point", "item": 1, "xy": [3, 4.5], "label": "handle"},
+        {"type": "image", "path": "a.jpg"},
+        {"type": "text", "text": "or"},
+        {"type": "box", "item": 0, "xyxy": [1, 2, 3, 4]},
+        {"type": "video", "path": "b.mp4"},
+    )
+    assert sample.drop is None
+    point, image, text, box, video = sample.turns[0].parts
+    assert (point.text, point.item, point.xy) == ("handle", 1, (3.0, 4.5))
+    assert (box.text, box.item, box.xy) == ("", 0, (1.0, 2.0, 3.0, 4.0))
+    assert (image.xy, text.xy, video.item, video.xy) == ((), (), 1, ())
+    assert len(sample.media) == 2
+
+
+IMAGE = {"type": "image", "path": "a.jpg"}
+BAD_PLACES: list[tuple[dict[str, Any], Reason, str]] = [
+    ({"type": "box", "item": 1, "xyxy": [0, 0, 1, 1]}, Reason.BAD_BOX, ".item: 1 is no number"),
+    ({"type": "point", "item": -1, "xy": [0, 0]}, Reason.BAD_BOX, ".item: -1 is no number"),
+    ({"type": "point", "item": 10**400, "xy": [0, 0]}, Reason.BAD_BOX, ".item: 1000000000000"),
+    ({"type": "box", "item": True, "xyxy": [0, 0, 1, 1]}, Reason.BAD_BOX, ".item: expected the"),
+    ({"type": "box", "item": 0.0, "xyxy": [0, 0, 1, 1]}, Reason.BAD_BOX, ".item: expected the"),
+    ({"type": "box", "xyxy": [0, 0, 1, 1]}, Reason.BAD_BOX, ".item: expected the number"),
+    ({"type": "box", "item": 0}, Reason.BAD_BOX, ".xyxy: expected 4 numbers"),
+    ({"type": "box", "item": 0, "xyxy": [3, 0, 1, 1]}, Reason.BAD_BOX, ".xyxy: left, top"),
+    ({"type": "box", "item": 0, "xyxy": [0, 3, 1, 1]}, Reason.BAD_BOX, ".xyxy: left, top"),
+    ({"type": "box", "item": 0, "xyxy": [0, 0, 1, None]}, Reason.BAD_BOX, ".xyxy[3]: expected a"),
+    ({"type": "box", "item": 0, "xyxy": [0, 0, 1, 10**400]}, Reason.BAD_BOX, ".xyxy[3]: "),
+    ({"type": "point", "item": 0, "xy": [0, 0, 1]}, Reason.BAD_BOX, ".xy: expected 2 numbers"),
+    ({"type": "point", "item": 0, "xyxy": [0, 0]}, Reason.BAD_RECORD, "unknown key 'xyxy'"),
+    ({"type": "box", "item": 0, "xyxy": [0, 0, 1, 1], "label": 3}, Reason.BAD_RECORD, ".label: "),
+]
+
+
+@pytest.mark.parametrize(("part", "reason", "words"), BAD_PLACES)
+def test_a_bad_box_or_point_has_a_reason_and_names_its_field(
+    part: dict[str, Any], reason: Reason, words: str
+) -> None:
+    sample = of_parts(IMAGE, part)
+    assert sample.drop is reason
+    assert sample.message is not None
+    assert sample.message.startswith("line 7: turns[0].parts[1]")
+    assert words in sample.message
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"1e999"])
+def test_a_place_that_is_no_number_is_refused(number: bytes) -> None:
+    part = b'{"type": "point", "item": 0, "xy": [0, %s]}' % number
+    record = b'{"turns": [{"role": "user", "parts": [{"type": "image", "path": "a"}, %s]}]}' % part
+    assert parsed(record).drop in (Reason.BAD_BOX, Reason.BAD_RECORD)
+
+
 BAD_PARTS: list[tuple[dict[str, Any], Reason, str]] = [
     ({"type": "image"}, Reason.BAD_RECORD, "turns[0].parts[0].path: "),
     ({"type": "image", "path": "a", "tar": "b"}, Reason.BAD_RECORD, ".path: "),
@@ -141,7 +198,11 @@ BAD_PARTS: list[tuple[dict[str, Any], Reason, str]] = [
     ({"type": "video", "path": "a", "start": 3, "end": 2}, Reason.BAD_CLIP, "3.0 to 2.0"),
     ({"type": "video", "path": "a", "start": -1}, Reason.BAD_CLIP, ".start: "),
     ({"type": "video", "path": "a", "end": 0}, Reason.BAD_CLIP, ".start: "),
-    ({"type": "audio", "path": "a"}, Reason.BAD_RECORD, ".type: expected text, image, video or"),
+    (
+        {"type": "audio", "path": "a"},
+        Reason.BAD_RECORD,
+        ".type: expected text, image, video, views, box or",
+    ),
     ({"type": ["text"]}, Reason.BAD_RECORD, ".type: "),
     ({"type": "text"}, Reason.BAD_RECORD, ".text: expected a text, found nothing"),
     ({"type": "text", "text": "see <image>"}, Reason.MARKER_WITHOUT_MEDIA, ".text: <image> marks"),
@@ -294,27 +355,40 @@ def test_blocks_hold_whole_lines_and_their_digests(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"".join(lines))
     data = path.read_bytes()
-    blocks = plan_blocks(path, 2)
-    assert [(block.start, block.end, block.first_line, block.rows) for block in blocks] == [
-        (0, 10, 1, 2),
-        (10, len(data), 4, 2),
+    blocks = planned(path, 2)
+    assert [(block.path, block.start, block.end) for block in blocks] == [
+        ("r.jsonl", 0, 10),
+        ("r.jsonl", 10, len(data)),
     ]
+    assert [(block.first_row, block.rows) for block in blocks] == [(0, 2), (3, 2)]
     for block in blocks:
         assert block.sha256 == hashlib.sha256(data[block.start : block.end]).hexdigest()
-    found = [
-        (line.number, line.text)
-        for block in blocks
-        for line in read_lines(path, block.start, block.end, block.first_line)
+    assert [(sample.sample_id, origin) for sample, origin in samples(path, *blocks)] == [
+        ("line-1", "r.jsonl#0+4"),
+        ("line-3", "r.jsonl#5+5"),
+        ("line-5", "r.jsonl#13+6"),
+        ("line-6", "r.jsonl#19+4"),
     ]
-    assert found == [(1, b"one\n"), (3, b"two\r\n"), (5, b"three\n"), (6, b"four")]
+
+
+def test_good_and_bad_lines_are_samples_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b'{"id": "a", "turns": [{"role": "text", "text": "x"}]}\n\n{}\n[]')
+    found = [sample for sample, _ in samples(path, *planned(path, 2))]
+    assert [(sample.sample_id, sample.message) for sample in found] == [
+        ("a", None),
+        ("line-3", "line 3: turns: expected a list, found nothing"),
+        ("line-4", "line 4: the record: expected an object, found a list"),
+    ]
+    assert found[0] == parsed({"id": "a", "turns": [{"role": "text", "text": "x"}]})
 
 
 def test_appended_rows_leave_the_full_blocks_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"a\nb\nc\n")
-    before = plan_blocks(path, 2)
+    before = planned(path, 2)
     path.write_bytes(b"a\nb\nc\nd\ne\n")
-    after = plan_blocks(path, 2)
+    after = planned(path, 2)
     assert after[0] == before[0]
     assert [block.rows for block in after] == [2, 2, 1]
 
@@ -323,28 +397,35 @@ def test_a_file_without_rows_has_no_blocks(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     for data in (b"", b"\n \n\t"):
         path.write_bytes(data)
-        assert plan_blocks(path, 2) == []
+        assert planned(path, 2) == []
 
 
 def test_a_huge_line_is_not_held_and_drops_its_sample(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    size = MAX_LINE_BYTES + (2 << 20)
-    path.write_bytes(b"a\n" + b" " * (2 << 20) + b"x" * MAX_LINE_BYTES + b"\nb\n")
-    (block,) = plan_blocks(path, 10)
+    size = 3 * MAX_RECORD_BYTES + 1
+    path.write_bytes(b"a\n" + b" " * (2 << 20) + b"x" * (size - 1 - (2 << 20)) + b"\nb\n")
+    (block,) = planned(path, 10)
     assert block.rows == 3
-    first, huge, last = read_lines(path, block.start, block.end, block.first_line)
-    assert (first.text, last.text) == (b"a\n", b"b\n")
-    assert (huge.text, huge.number, huge.offset, huge.size) == (None, 2, 2, size + 1)
-    sample = parse_line(huge)
-    assert sample.drop is Reason.BAD_RECORD
-    assert sample.message == f"line 2: {size + 1} bytes, over the limit of {MAX_LINE_BYTES}"
+    tracemalloc.start()
+    (_, first), (huge, origin), (_, last) = samples(path, block)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < size
+    assert (first, last) == ("r.jsonl#0+2", f"r.jsonl#{2 + size}+2")
+    assert (huge.drop, origin) == (Reason.BAD_RECORD, f"r.jsonl#2+{size}")
+    assert huge.message == f"line 2: {size} bytes, over the limit of {MAX_RECORD_BYTES}"
 
 
-def test_a_file_that_became_shorter_stops_the_build(tmp_path: Path) -> None:
+def test_a_file_that_changed_stops_the_build(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
+    path.write_bytes(b"a\nbc\n")
+    (block,) = planned(path, 2)
     path.write_bytes(b"a\nb\n")
-    with pytest.raises(BuildError, match="ends at byte 4"):
-        list(read_lines(path, 0, 6, 1))
+    with pytest.raises(BuildError, match=r"r\.jsonl ends at byte 4, its plan says 5: build again"):
+        samples(path, block)
+    path.write_bytes(b"a\nbd\n")
+    with pytest.raises(BuildError, match=r"r\.jsonl changed while the build read it; build again"):
+        samples(path, block)
 
 
 def test_the_example_of_the_documentation_prints_what_it_says(tmp_path: Path) -> None:
@@ -368,33 +449,3 @@ def test_the_example_line_of_the_documentation_is_a_record() -> None:
     sample = parsed(json.loads(line))
     assert (sample.sample_id, sample.drop) == ("000017", None)
     assert shape(sample) == [0, 1, 2, "What do they show?", "The same door, twice, and it opens."]
-
-
-def test_a_folder_gives_the_same_samples_with_their_origins(tmp_path: Path) -> None:
-    lines = [b'{"id": "a", "turns": [{"role": "text", "text": "x"}]}\n', b"\n", b"{}\n", b"[]"]
-    path = tmp_path / "r.jsonl"
-    path.write_bytes(b"".join(lines))
-    folder = folder_of(tmp_path)
-    blocks = plan(folder, "r.jsonl", 2)
-    assert blocks == plan_blocks(path, 2)
-    assert [(block.path, block.first_row, block.rows) for block in blocks] == [
-        ("r.jsonl", 0, 2),
-        ("r.jsonl", 3, 1),
-    ]
-    found = [item for block in blocks for item in read(folder, block, RecordsOptions())]
-    listed = [line for block in blocks for line in read_lines(path, block.start, block.end, 1)]
-    assert [sample.turns for sample, _ in found] == [parse_line(line).turns for line in listed]
-    assert [sample.message for sample, _ in found] == [
-        None,
-        "line 3: turns: expected a list, found nothing",
-        "line 4: the record: expected an object, found a list",
-    ]
-    begin = len(lines[0])
-    assert [origin for _, origin in found] == [
-        f"r.jsonl#0+{begin}",
-        f"r.jsonl#{begin + 1}+3",
-        f"r.jsonl#{begin + 4}+2",
-    ]
-    path.write_bytes(b"".join(lines).replace(b"x", b"y"))
-    with pytest.raises(BuildError, match=r"r\.jsonl changed while the build read it; build again"):
-        list(read(folder, blocks[0], RecordsOptions()))

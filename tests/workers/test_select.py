@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,16 +10,14 @@ from hypothesis import strategies as st
 
 from schemas.tables import SELECTED
 from tests.workers.plan_rows import medium, shown, surveyed
-from workers.select import SelectConfig, copies_of, select
+from workers.select import SelectConfig, copies_of, id_hash, is_held_out, select
 
 Rows = list[dict[str, Any]]
 
 
-def selected(
-    *blocks: Rows, weight: float = 1.0, faults: Mapping[str, tuple[str, str]] | None = None
-) -> Rows:
-    config = SelectConfig({"s": weight, "t": 1.0}, 0, faults or {})
-    table = select([surveyed(block) for block in blocks], config)
+def selected(*blocks: Rows, weight: float = 1.0, **config: Any) -> Rows:
+    wanted = SelectConfig({"s": weight, "t": 1.0}, seed=0, **config)
+    table = select([surveyed(block) for block in blocks], wanted)
     assert table.schema == SELECTED
     rows: Rows = table.to_pylist()
     return rows
@@ -55,6 +52,60 @@ def test_the_first_of_one_id_stays_across_blocks() -> None:
     assert (first["copies"], first["drop"], third["drop"]) == (1, None, None)
     assert (second["copies"], second["drop"]) == (0, "duplicate_id")
     assert second["message"] == "same id as a.png"
+
+
+def test_an_id_of_an_earlier_partition_goes() -> None:
+    rows = selected([shown("a"), shown("b")], earlier_ids=frozenset({id_hash("s/b"), 7}))
+    assert [row["drop"] for row in rows] == [None, "duplicate_id"]
+    assert rows[1]["message"] == "an earlier partition has this id"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
+def test_every_sample_is_on_one_side_of_a_split(share: float) -> None:
+    block = [shown(str(number)) for number in range(2000)]
+    held = [is_held_out(f"s/{number}", share) for number in range(2000)]
+    train = selected(block, held_out=share)
+    assert [row["drop"] == "held_out" for row in train] == held
+    assert sum(held) / len(held) == pytest.approx(share, abs=0.02)
+    if share:
+        other = selected(block, held_out=share, part="held_out")
+        assert [row["drop"] is None for row in other] == held
+        messages = {row["message"] for row in (*train, *other)} - {None}
+        assert messages == {
+            f"held out: split.held_out = {share}",
+            f"no part of what is held out: split.held_out = {share}",
+        }
+
+
+def test_a_greater_share_holds_out_what_a_smaller_one_did_whatever_the_seed() -> None:
+    block = [shown(str(number)) for number in range(500)]
+    blocks = surveyed(block)
+    sides = [
+        {
+            row["sample_id"]
+            for row in select([blocks], SelectConfig({"s": 1.0}, seed, held_out=share)).to_pylist()
+            if row["drop"]
+        }
+        for seed, share in ((0, 0.1), (1, 0.1), (0, 0.3))
+    ]
+    assert sides[0] == sides[1] < sides[2]
+
+
+def test_the_first_reason_stands() -> None:
+    names = [str(number) for number in range(100)]
+    held = next(name for name in names if is_held_out(f"s/{name}", 0.5))
+    bad = shown(held, drop="truncated", message="cut", items=[], turns=[])
+    earlier = frozenset({id_hash(f"s/{held}")})
+    drops = [
+        [row["drop"] for row in selected(block, held_out=0.5, **more)]
+        for block, more in (
+            ([bad], {"earlier_ids": earlier}),
+            ([shown(held)], {"earlier_ids": earlier}),
+            ([shown(held), shown(held)], {}),
+            ([shown(held)], {"weight": 0.0}),
+        )
+    ]
+    assert drops == [["truncated"], ["duplicate_id"], ["held_out", "duplicate_id"], ["zero_weight"]]
 
 
 def test_a_medium_that_failed_drops_its_samples() -> None:

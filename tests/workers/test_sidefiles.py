@@ -22,6 +22,7 @@ from workers.sidefiles import (
     write_dataset_files,
     write_shard_files,
 )
+from workers.storage.folder import folder_of
 from workers.tarwriter import shard_writer
 
 PACKS = [text_pack(0), media_pack(1), empty_pack(2)]
@@ -110,7 +111,7 @@ def test_dataset_files_name_exactly_these_shards_and_no_time(tmp_path: Path) -> 
     shards = [ShardCount("3f2a91bc-00000-000.tar", 4), ShardCount("3f2a91bc-00000-001.tar", 4)]
     contents = []
     for folder in (tmp_path / "a", tmp_path / "b"):
-        write_dataset_files(folder, "demo", shards, ["3f2a91bc-*.tar"])
+        write_dataset_files(folder_of(folder), "demo", shards, ["3f2a91bc-*.tar"])
         contents.append(
             {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()}
         )

@@ -52,7 +52,9 @@ class Planned:
             "around_video": self.ids.video.overhead,
         }
         rules = policy if isinstance(policy, Sequence) else [Rule(policy)]
-        config = SizeConfig(rules, capacity, payload, "jpeg", BYTES.encode, **around)
+        config = SizeConfig(
+            rules, capacity, payload, "jpeg", BYTES.encode, BYTES.encode_documents, **around
+        )
         self.table = size(selected, self.surveyed, self.tokenized, config)
         assert self.table.schema == SIZED
         assert self.table.column("sample_id").equals(selected.column("sample_id"))

@@ -18,7 +18,10 @@ from schemas.tables import SURVEYED
 from tests.tiny_source import asked, encoded, film, in_tar, picture, write_records
 from workers import headers
 from workers.media_files import Input
-from workers.sources.records import plan_blocks
+from workers.sources.block import Block
+from workers.sources.records import RecordsOptions, plan, read
+from workers.sources.sample import MediaRef, Part, Sample, Turn
+from workers.storage.folder import folder_of
 from workers.survey import SurveySpec, survey
 
 EYE = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
@@ -26,18 +29,20 @@ PNG = encoded(picture(1, (40, 24)), "png")
 JPEG = encoded(picture(2, (50, 30)), "jpeg")
 
 
-def spec(path: Path, rows: int = 1000) -> list[SurveySpec]:
-    return [
-        SurveySpec("photos", path, path.parent, block.start, block.end, block.first_line)
-        for block in plan_blocks(path, rows)
-    ]
+def blocks_of(path: Path, rows: int = 1000) -> list[Block]:
+    return plan(folder_of(path.parent), path.name, rows)
+
+
+def survey_block(folder: Path, block: Block) -> tuple[pa.Table, list[Input]]:
+    root = folder_of(folder)
+    return survey(SurveySpec("photos", root, {}), read(root, block, RecordsOptions()))
 
 
 def surveyed(
     folder: Path, files: dict[str, bytes], records: list[dict[str, Any]]
 ) -> tuple[pa.Table, list[Input]]:
-    (block,) = spec(write_records(folder, files, records))
-    return survey(block)
+    (block,) = blocks_of(write_records(folder, files, records))
+    return survey_block(folder, block)
 
 
 def as_text(table: pa.Table) -> str:
@@ -67,10 +72,10 @@ def test_a_row_holds_turns_and_measured_items(tmp_path: Path) -> None:
     assert (row["drop"], row["message"]) == (None, None)
     assert [turn["role"] for turn in row["turns"]] == ["user", "assistant"]
     assert row["turns"][0]["parts"] == [
-        {"kind": "media", "text": "", "item": 0},
-        {"kind": "media", "text": "", "item": 1},
-        {"kind": "media", "text": "", "item": 2},
-        {"kind": "text", "text": "What is it?", "item": -1},
+        {"kind": "media", "text": "", "item": 0, "xy": []},
+        {"kind": "media", "text": "", "item": 1, "xy": []},
+        {"kind": "media", "text": "", "item": 2, "xy": []},
+        {"kind": "text", "text": "What is it?", "item": -1, "xy": []},
     ]
     jpeg, png, clip = row["items"]
     assert (jpeg["path"], jpeg["member"]) == ("t.tar", "a.jpg")
@@ -86,7 +91,7 @@ def test_a_row_holds_turns_and_measured_items(tmp_path: Path) -> None:
     assert clip["sha256"] == hashlib.sha256(files["c.mp4"]).hexdigest()
     assert [found.path for found in inputs] == ["t.tar", "d/b.png", "c.mp4"]
     stat = (tmp_path / "c.mp4").stat()
-    assert inputs[2] == Input("c.mp4", str(tmp_path / "c.mp4"), stat.st_size, stat.st_mtime_ns)
+    assert inputs[2] == Input("c.mp4", stat.st_size, str(stat.st_mtime_ns))
 
 
 def test_boxes_and_cameras_come_with_their_item(tmp_path: Path) -> None:
@@ -244,8 +249,8 @@ def test_a_line_that_is_not_json_is_a_row_with_its_number(tmp_path: Path) -> Non
     path = write_records(tmp_path, {"a.jpg": JPEG}, [asked("first", "a.jpg")])
     with path.open("a") as file:
         file.write("\n{nonsense\n")
-    (block,) = spec(path)
-    row = survey(block)[0].to_pylist()[1]
+    (block,) = blocks_of(path)
+    row = survey_block(tmp_path, block)[0].to_pylist()[1]
     assert (row["sample_id"], row["drop"]) == ("photos/line-3", "bad_record")
     assert row["message"].startswith("line 3: not JSON: ")
 
@@ -272,8 +277,9 @@ def test_a_repeated_member_is_noted(tmp_path: Path) -> None:
 def test_blocks_together_are_the_whole_file(tmp_path: Path) -> None:
     records = [asked(f"s{i}", "a.jpg", "missing.jpg" if i % 3 == 0 else "a.jpg") for i in range(10)]
     path = write_records(tmp_path, {"a.jpg": JPEG}, records)
-    whole = survey(spec(path)[0])[0]
-    parts = [survey(block)[0] for block in spec(path, 3)]
+    whole, *parts = (
+        survey_block(tmp_path, block)[0] for rows in (10, 3) for block in blocks_of(path, rows)
+    )
     assert [part.num_rows for part in parts] == [3, 3, 3, 1]
     assert as_text(pa.concat_tables(parts)) == as_text(whole)
 
@@ -289,7 +295,30 @@ def test_the_table_does_not_depend_on_where_the_source_lies(tmp_path: Path) -> N
 
 def test_a_records_file_that_became_shorter_stops_the_build(tmp_path: Path) -> None:
     path = write_records(tmp_path, {"a.jpg": JPEG}, [asked("a", "a.jpg"), asked("b", "a.jpg")])
-    (block,) = spec(path)
+    (block,) = blocks_of(path)
     path.write_text(path.read_text().splitlines(keepends=True)[0])
     with pytest.raises(BuildError, match="build again"):
-        survey(block)
+        survey_block(tmp_path, block)
+
+
+def test_media_may_have_a_stand_in_and_a_known_range(tmp_path: Path) -> None:
+    files = {"real/unpacked": b"before" + JPEG + b"after", "root/a.png": PNG}
+    write_records(tmp_path, files, [])
+    spec = SurveySpec(
+        "photos",
+        folder_of(tmp_path / "root"),
+        {"t.tgz": (folder_of(tmp_path / "real"), "unpacked")},
+    )
+    media = (
+        MediaRef("image", "t.tgz", "a.jpg", "jpg", span=(6, len(JPEG))),
+        MediaRef("image", "a.png", "", "png"),
+    )
+    turns = (Turn("user", (Part("", 0), Part("", 1))),)
+    table, inputs = survey(spec, [(Sample("s", turns, media), "t.tgz#a")])
+    (row,) = table.to_pylist()
+    assert (row["sample_id"], row["origin"], row["drop"]) == ("photos/s", "t.tgz#a", None)
+    known, plain = row["items"]
+    assert (known["path"], known["member"], known["offset"]) == ("t.tgz", "a.jpg", 6)
+    assert (known["size"], known["sha256"]) == (len(JPEG), hashlib.sha256(JPEG).hexdigest())
+    assert (plain["path"], plain["size"]) == ("a.png", len(PNG))
+    assert [found.path for found in inputs] == ["a.png"]

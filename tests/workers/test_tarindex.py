@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 import random
 import tarfile
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ import pytest
 from schemas.reasons import Reason
 from workers.faults import Fault
 from workers.media_files import MediaFiles
-from workers.tarindex import BLOCK, TarIndex, scan
+from workers.tarindex import BLOCK, TarIndex
 
 Members = Iterable[tuple[str, bytes]]
 
@@ -32,11 +31,8 @@ def tar(members: Members, kind: int = tarfile.USTAR_FORMAT) -> bytes:
 
 def indexed(path: Path, data: bytes) -> TarIndex:
     path.write_bytes(data)
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        return scan(fd)
-    finally:
-        os.close(fd)
+    with MediaFiles(path.parent) as files:
+        return files.index(path.name)
 
 
 def signed(header: bytearray) -> bytes:
@@ -70,6 +66,22 @@ def test_links_devices_and_folders_are_no_members(tmp_path: Path) -> None:
     index = indexed(tmp_path / "t.tar", buffer.getvalue())
     assert list(index.members) == ["file"]
     assert index.damage is None
+
+
+def test_a_walk_gives_members_of_every_kind_and_names_the_one_that_is_cut_off() -> None:
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.SYMTYPE, "a"
+    data = link.tobuf() + tar([("a", b"x" * 600), ("b", b"y" * 600)])
+    cut = data[: 4 * BLOCK + BLOCK + 100]
+    with pytest.raises(DamagedTarError, match="the file ends after 100") as caught:
+        list(walk(lambda size, offset: cut[offset : offset + size], len(cut)))
+    assert (caught.value.name, caught.value.offset) == (b"b", 4 * BLOCK)
+    found = list(walk(lambda size, offset: data[offset : offset + size], len(data)))
+    assert [(entry.name, entry.is_file, entry.header, entry.size) for entry in found] == [
+        (b"link", False, 0, 0),
+        (b"a", True, BLOCK, 600),
+        (b"b", True, 4 * BLOCK, 600),
+    ]
 
 
 def test_sizes_in_base_256_and_in_pax_records_are_read(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Sources: LLaVA-VL/LLaVA-NeXT llava/mm_utils.py (`select_best_resolution`, `resiz
 llava/model/llava_arch.py (`unpad_image`); DeepSeek-VL2 and others choose their canvas alike.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -38,17 +39,18 @@ def best_canvas(width: Ints, height: Ints, canvases: Canvases) -> Ints:
 
 
 def _best(width: Floats, height: Floats, canvases: Canvases) -> Ints:
+    # those that keep the same waste the less the smaller they are: then the first of them wins
+    order = sorted(range(len(canvases)), key=lambda index: math.prod(canvases[index]))
     pixels = width * height
-    choice = np.zeros(len(width), np.int64)
-    most, least = np.zeros(len(width)), np.full(len(width), np.inf)
-    for index, (canvas_width, canvas_height) in enumerate(canvases):
-        scale = np.minimum(canvas_width / width, canvas_height / height)
+    across = {canvas[0]: canvas[0] / width for canvas in canvases}
+    down = {canvas[1]: canvas[1] / height for canvas in canvases}
+    choice, most = np.zeros(len(width), np.int64), np.full(len(width), -1.0)
+    for index in order:
+        canvas_width, canvas_height = canvases[index]
+        scale = np.minimum(across[canvas_width], down[canvas_height])
         held = np.minimum(np.trunc(width * scale) * np.trunc(height * scale), pixels)
-        waste = canvas_width * canvas_height - held
-        better = (held > most) | ((held == most) & (waste < least))
-        np.copyto(choice, index, where=better)
-        np.copyto(most, held, where=better)
-        np.copyto(least, waste, where=better)
+        np.copyto(choice, index, where=held > most)
+        np.maximum(most, held, out=most)
     return choice
 
 

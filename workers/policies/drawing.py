@@ -47,11 +47,14 @@ def drawn(
 ) -> Drawn:
     """The pictures of n media whose resize target is [n, 2] `resized_wh`."""
     rows = len(resized_wh)
-    none = np.zeros_like(resized_wh)
+    none = np.zeros((rows, 2), np.int64)
     rgb = (0, 0, 0) if canvas is None else canvas.rgb
     canvas_wh = resized_wh if canvas is None else canvas.wh
     small = thumbnail or Thumbnail(where=np.zeros(rows, np.int64), wh=none)
-    there = (small.where > 0)[:, None]
+
+    def shown(pair: Ints) -> Ints:
+        return none if thumbnail is None else pair * (small.where > 0)[:, None]
+
     return Drawn(
         via_wh=Ragged.empty(rows, 2),
         transposed=np.zeros(rows, np.bool_),
@@ -62,9 +65,9 @@ def drawn(
         view_wh=canvas_wh if view_wh is None else view_wh,
         crops_ltrb=Ragged.empty(rows, 4) if crops is None else crops,
         thumbnail=small.where,
-        thumbnail_wh=small.wh * there,
-        thumbnail_resized_wh=(small.wh if small.resized_wh is None else small.resized_wh) * there,
-        thumbnail_xy=none if small.xy is None else small.xy * there,
+        thumbnail_wh=shown(small.wh),
+        thumbnail_resized_wh=shown(small.wh if small.resized_wh is None else small.resized_wh),
+        thumbnail_xy=none if small.xy is None else shown(small.xy),
         resample=resample,
         thumbnail_of=small.of,
     )

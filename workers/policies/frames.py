@@ -42,6 +42,8 @@ class Picked:
 
     def only(self, rows: Bools) -> Self:
         """The same with nothing picked in the other rows."""
+        if not len(self.indices.values):
+            return self
         values = self.indices.values[np.repeat(rows, self.counts)]
         return type(self)(Ragged.from_counts(values, self.counts * rows), self.seconds * rows)
 

@@ -13,7 +13,7 @@ def part(shown: Bools, rows: Numbers, columns: Numbers, after: Numbers = 0) -> R
     """One part (rows, columns, after) in the rows of the mask, none in the others."""
     n = len(shown)
     values = [np.broadcast_to(np.asarray(one, np.int64), (n,)) for one in (rows, columns, after)]
-    return Ragged.where(shown, np.stack(values, axis=1))
+    return Ragged.where(shown, np.stack(values).T)
 
 
 def plain(shown: Bools, tokens: Numbers) -> Layout:

@@ -17,6 +17,7 @@ from workers.policies.anyres import Canvases, best_canvas, fit, unpad
 from workers.policies.drawing import FIRST, Canvas, Thumbnail, center_in, drawn, square
 from workers.policies.expand2square import CLIP_MEAN, Rgb, expand2square
 from workers.policies.frames import Picked
+from workers.policies.grids import square_views
 from workers.policies.layouts import one_run, part
 from workers.policies.tiles import tile_boxes
 from workers.policies.verdicts import MAX_SIDE, Verdicts
@@ -149,7 +150,7 @@ def sized(media: Media, verdicts: Verdicts, seen: Seen, layout: Layout) -> Sized
         layout=layout,
         frame_indices=seen.picked.indices,
         seconds_per_grid=seen.picked.seconds,
-        grid_thw=_grids(seen, views),
+        grid_thw=square_views(views, side, seen.frames),
         merge=np.where(seen.picked.counts > 0, seen.frame_merge, 1),
         llm_tokens=layout.embeddings,
         vit_patches=views * seen.frames * side**2,
@@ -158,14 +159,6 @@ def sized(media: Media, verdicts: Verdicts, seen: Seen, layout: Layout) -> Sized
         drop=verdicts.drop,
         message=verdicts.message,
     )
-
-
-def _grids(seen: Seen, views: Ints) -> Ragged:
-    side = seen.encoder.feat_side
-    grids = Ragged.from_counts(np.tile([1, side, side], (int(views.sum()), 1)), views)
-    video = seen.picked.counts > 0
-    grids.values[grids.offsets[:-1][video], 0] = seen.frames[video]
-    return grids
 
 
 def _drawn(media: Media, seen: Seen) -> Drawn:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from schemas.sized import Ints, Media, Ragged, Sized, Texts
 from workers.policies import tiles
 from workers.policies.frames import evenly, pick
+from workers.policies.grids import square_views
 from workers.policies.layouts import equal_runs, texts_by
 from workers.policies.protocol import Names
 from workers.policies.verdicts import check, is_video
@@ -85,7 +86,6 @@ class NVLMD(BaseModel):
         pictures, views = tiles.tiled(grid, self.image_size, self.use_thumbnail)
         side = self.image_size // self.patch_size
         time = np.maximum(picked.counts, 1)
-        each = np.stack([time, np.full_like(time, side), np.full_like(time, side)], axis=1)
         texts = self._texts(np.where(picked.counts > 0, _VIDEO, views))
         layout = equal_runs(views, time * (side // MERGE) ** 2, texts)
         return Sized(
@@ -93,7 +93,7 @@ class NVLMD(BaseModel):
             layout=layout,
             frame_indices=picked.indices,
             seconds_per_grid=picked.seconds,
-            grid_thw=Ragged.from_counts(np.repeat(each, views, axis=0), views),
+            grid_thw=square_views(views, side, time),
             merge=np.full(len(media), MERGE),
             llm_tokens=layout.embeddings,
             vit_patches=views * time * side**2,

@@ -27,6 +27,7 @@ from schemas.sized import Bools, Ints, Media, Ragged, Sized, ThumbnailOf
 from workers.policies.catty import catty_canvases, squeezed, tiled_canvases
 from workers.policies.drawing import LAST, Thumbnail, drawn, square
 from workers.policies.frames import evenly, pick
+from workers.policies.grids import square_views
 from workers.policies.layouts import plain
 from workers.policies.protocol import Names
 from workers.policies.verdicts import Verdicts, check, is_video
@@ -91,13 +92,12 @@ class Points10(BaseModel):
             resample="bilinear",
         )
         changed = picture & (within != source).any(axis=1)
-        thw = np.stack([time, np.full_like(time, side), np.full_like(time, side)], axis=1)
         return Sized(
             drawn=replace(pictures, via_wh=Ragged.where(changed, within)),
             layout=layout,
             frame_indices=picked.indices,
             seconds_per_grid=picked.seconds,
-            grid_thw=Ragged.from_counts(np.repeat(thw, groups, axis=0), groups),
+            grid_thw=square_views(groups, side, time),
             merge=np.full(len(media), self.merge_size),
             llm_tokens=layout.embeddings,
             vit_patches=views * side**2,

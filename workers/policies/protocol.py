@@ -52,7 +52,7 @@ class Policy(Protocol):
     def smaller(self) -> Self | None:
         """The next gentler setting for an over-long sample; None when there is no further step."""
 
-    def model_dump(self, *, exclude_unset: bool = False) -> dict[str, Any]:
+    def model_dump(self, *, mode: str = "python", exclude_unset: bool = False) -> dict[str, Any]:
         """The fields as a dictionary (pydantic)."""
 
     @classmethod

@@ -122,21 +122,22 @@ class Qwen2VL(BaseModel):
         picked = picked.only(shown)
         smart_resize.refuse_empty(resized, verdicts)
         qwen_frames.refuse_beyond(self, picked, verdicts)
-        grids = np.maximum(-(-picked.counts // step), 1)
-        grid = np.stack([grids, *(resized[:, ::-1] // self.patch_size).T], axis=1)
-        patches = grid.prod(axis=1)
+        times = np.maximum(-(-picked.counts // step), 1)
+        columns, rows = resized.T // self.patch_size
+        patches = times * rows * columns
+        tokens = patches // self.merge_size**2
         runs, texts = shown.astype(np.int64), Texts.none(len(media))
         if self.kind == "qwen3_vl":
-            runs, texts = runs * grids, qwen_frames.timestamps(picked, media.fps, step)
-        layout = equal_runs(runs, patches // self.merge_size**2 // np.maximum(runs, 1), texts)
+            runs, tokens = runs * times, tokens // times
+            texts = qwen_frames.timestamps(picked, media.fps, step)
         return Sized(
             drawn=drawn(resized),
-            layout=layout,
+            layout=equal_runs(runs, tokens, texts),
             frame_indices=picked.indices,
             seconds_per_grid=picked.seconds * step,
-            grid_thw=Ragged.where(shown, grid),
+            grid_thw=Ragged.where(shown, np.stack([times, rows, columns]).T),
             merge=np.full(len(media), self.merge_size),
-            llm_tokens=layout.embeddings + 2 * runs,
+            llm_tokens=runs * (tokens + 2),
             vit_patches=patches,
             kept_patches=Ragged.empty(len(media)),
             variant=self.variant,

@@ -20,6 +20,10 @@ Variant = Literal["qwen_vl_utils", "hf_5.23.0", "hf_4.57.1", "hf_4.45.0"]
 Rounding = Variant | Literal["qwen_vl_utils_0.0.11"]
 """0.0.11 alone keeps every side at the factor or over it, after rounding and after the cap."""
 
+_ROUNDED = ("qwen_vl_utils", "qwen_vl_utils_0.0.11")
+_SCALED = ("hf_5.23.0", "hf_4.57.1", "qwen_vl_utils_0.0.11")
+"""Those that keep a side at the factor or over it: after rounding, and after the cap."""
+
 MAX_RATIO = 200
 """Of the longer to the shorter side; exactly 200 passes."""
 
@@ -73,7 +77,7 @@ def refuse_ratio(sides: Sides, rows: Bools, verdicts: Verdicts) -> None:
 def refuse_empty(resized: Ints, verdicts: Verdicts) -> None:
     """Drop what cannot be resized: `smart_resize` gives a side of 0, and `fetch_image` raises."""
     verdicts.refuse(
-        resized.min(axis=1, initial=1) < 1,
+        (resized[:, 0] < 1) | (resized[:, 1] < 1),
         Reason.EMPTY_TARGET,
         lambda row: f"resizes to {resized[row, 0]} x {resized[row, 1]} pixels",
     )
@@ -92,8 +96,7 @@ def enlarged(sides: Sides, factor: int) -> Sides:
 
 def smart_resize(sides: Sides, factor: int, rounding: Rounding) -> Ints:
     """[n, 2] width and height in pixels; a side may be 0 where the reference gives 0."""
-    once = np.ones(len(sides.width))
-    return _resized(sides, factor, rounding, (once, once))
+    return _resized(sides, factor, rounding, (1.0, 1.0))
 
 
 def smart_resize_whole(sides: Sides, factor: int, frames: Ints, step: int) -> Ints:
@@ -106,25 +109,24 @@ def smart_resize_whole(sides: Sides, factor: int, frames: Ints, step: int) -> In
     return _resized(sides, factor, "hf_5.23.0", (counts, np.rint(counts / step) * step))
 
 
-def _resized(sides: Sides, factor: int, rounding: Rounding, frames: tuple[Floats, Floats]) -> Ints:
+def _resized(
+    sides: Sides, factor: int, rounding: Rounding, frames: tuple[Floats | float, Floats | float]
+) -> Ints:
     """`frames`: how often the area counts when it is scaled, and when it is compared."""
     size = [sides.width.astype(np.float64), sides.height.astype(np.float64)]
     area = frames[0] * size[1] * size[0]
-    shrink, grow = np.sqrt(area / sides.high), np.sqrt(sides.low / area)
-    same = [np.rint(side / factor) * factor for side in size]
-    if rounding in ("qwen_vl_utils", "qwen_vl_utils_0.0.11"):
-        same = [np.maximum(side, factor) for side in same]
-    less = [np.floor(side / shrink / factor) * factor for side in size]
-    if rounding in ("hf_5.23.0", "hf_4.57.1", "qwen_vl_utils_0.0.11"):
-        less = [np.maximum(side, factor) for side in less]
-    more = [np.ceil(side * grow / factor) * factor for side in size]
-    product = frames[1] * same[0] * same[1]
-    over, under = product > sides.high, product < sides.low
-    chosen = [
-        np.where(over, down, np.where(under, up, stay))
-        for down, up, stay in zip(less, more, same, strict=True)
-    ]
-    return np.stack(chosen, axis=1).astype(np.int64)
+    least, least_scaled = (factor * (rounding in kept) for kept in (_ROUNDED, _SCALED))
+    resized = [np.maximum(np.rint(side / factor) * factor, least) for side in size]
+    product = frames[1] * resized[0] * resized[1]
+    over = np.flatnonzero(product > sides.high)
+    under = np.flatnonzero((product < sides.low) & (product <= sides.high))
+    shrink = np.sqrt(area[over] / sides.high[over])
+    grow = np.sqrt(sides.low[under] / area[under])
+    for side, result in zip(size, resized, strict=True):
+        less = np.floor(side[over] / shrink / factor) * factor
+        result[over] = np.maximum(less, least_scaled)
+        result[under] = np.ceil(side[under] * grow / factor) * factor
+    return np.stack(resized).astype(np.int64).T
 
 
 def with_patch_size(fields: Any, merge_size: int) -> Any:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from schemas.errors import ContractError
 from schemas.sized import Media
+from workers.policies.blocks import blocks
 from workers.policies.protocol import Policy
 
 _DEFAULTS: dict[str, Any] = {
@@ -32,7 +33,8 @@ def size(media_table: pa.Table, policies: Sequence[Policy]) -> pa.Table:
     media = media_of(media_table)
     tables = []
     for policy in policies:
-        table = policy.size(media).to_table()
+        parts = (media.take(part) for part in blocks(len(media)))
+        table = pa.concat_tables(policy.size(part).to_table() for part in parts)
         name = pa.array([f"{policy.kind}/{policy.variant}"] * len(media), pa.string())
         table = table.add_column(0, "policy", name)
         tables.append(table.add_column(1, "media_row", pa.array(np.arange(len(media)))))

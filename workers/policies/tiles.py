@@ -85,14 +85,17 @@ def tiled(grids: Ints, tile: int, use_thumbnail: bool) -> tuple[Drawn, Ints]:
 def tile_boxes(grids: Ints, tile: int) -> Ragged:
     """[left, top, right, bottom] of every tile, row by row; empty for one tile or none."""
     most = int(grids.max(initial=0)) + 1
-    kinds, which = np.unique(grids[:, 0] * most + grids[:, 1], return_inverse=True)
+    kind = grids[:, 0] * most + grids[:, 1]
+    kinds = np.flatnonzero(np.bincount(kind))
     boxes = [
         (column * tile, row * tile, (column + 1) * tile, (row + 1) * tile)
-        for columns, rows in (divmod(int(kind), most) for kind in kinds)
+        for columns, rows in (divmod(one, most) for one in kinds.tolist())
         for row in range(rows)
         for column in range(columns)
         if columns * rows > 1
     ]
     counts = kinds // most * (kinds % most)
     table = np.array(boxes, np.int64).reshape(-1, 4)
-    return Ragged.from_counts(table, np.where(counts > 1, counts, 0)).take(which)
+    return Ragged.from_counts(table, np.where(counts > 1, counts, 0)).take(
+        np.searchsorted(kinds, kind)
+    )

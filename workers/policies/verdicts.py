@@ -40,13 +40,19 @@ def is_video(media: Media) -> Bools:
 def check(media: Media) -> Verdicts:
     """Refuse what no policy can size: impossible sides, videos without a frame or a rate."""
     verdicts = Verdicts(len(media))
-    width, height, fps, frames = media.width, media.height, media.fps, media.frames
+    width, height = media.width, media.height
     verdicts.refuse(
         (np.minimum(width, height) < 1) | (np.maximum(width, height) > MAX_SIDE),
         Reason.BAD_SIZE,
         lambda row: f"{width[row]} x {height[row]} pixels; sides must lie in 1..{MAX_SIDE}",
     )
-    video = is_video(media)
+    if is_video(media).any():
+        _check_videos(media, verdicts)
+    return verdicts
+
+
+def _check_videos(media: Media, verdicts: Verdicts) -> None:
+    video, fps, frames = is_video(media), media.fps, media.frames
     verdicts.refuse(
         video & ~((fps >= MIN_FPS) & (fps <= MAX_FPS)),
         Reason.BAD_FRAME_RATE,
@@ -60,4 +66,3 @@ def check(media: Media) -> Verdicts:
         Reason.BAD_SIZE,
         lambda row: f"{frames[row]} frames; at most {MAX_FRAMES} can be counted",
     )
-    return verdicts

@@ -114,11 +114,17 @@ def boxes(value: Any, field: str) -> tuple[Box, ...]:
 
 def _box(value: Any, field: str) -> Box:
     box = an_object(value, field, frozenset({"xyxy", "label"}))
-    x1, y1, x2, y2 = numbers(box.get("xyxy"), 4, f"{field}.xyxy", Reason.BAD_BOX)
+    xyxy = corners(box.get("xyxy"), f"{field}.xyxy")
+    return Box(xyxy, a_text(box.get("label", ""), f"{field}.label"))
+
+
+def corners(value: Any, field: str) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom, in this order and none past its opposite."""
+    x1, y1, x2, y2 = numbers(value, 4, field, Reason.BAD_BOX)
     if x1 > x2 or y1 > y2:
         what = f"left, top, right, bottom expected, found {[x1, y1, x2, y2]}"
-        raise bad(f"{field}.xyxy", what, Reason.BAD_BOX)
-    return Box((x1, y1, x2, y2), a_text(box.get("label", ""), f"{field}.label"))
+        raise bad(field, what, Reason.BAD_BOX)
+    return x1, y1, x2, y2
 
 
 def camera(intrinsics: Any, pose: Any, convention: Any, field: str) -> Camera:

@@ -59,10 +59,15 @@ class MediaRef:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A text (`item` -1) or a medium (`text` empty): index into the sample's media."""
+    """A text (`item` -1), a medium (`text` empty), or a place in one, with `text` as its label.
+
+    `item` is an index into the sample's media. A place is `xy`: left, top, right, bottom of a box,
+    or x, y of a point, in pixels of the picture after its orientation.
+    """
 
     text: str
     item: int = -1
+    xy: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

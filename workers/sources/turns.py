@@ -17,6 +17,8 @@ from workers.sources.fields import (
     bad,
     boxes,
     camera,
+    corners,
+    numbers,
     shown,
     steps_a_metre,
 )
@@ -32,6 +34,8 @@ _VIEW = _FILE | {"intrinsics", "pose", "depth"}
 _DEPTH = _FILE | {"steps_a_metre"}
 _VIEWS = frozenset({"type", "convention", "views"})
 _TEXT = frozenset({"type", "text"})
+_PLACES = ("box", "point")
+_PLACE = frozenset({"type", "item", "label"})
 _TURN = frozenset({"role", "parts"})
 _SHORTHAND = frozenset({"role", "text", "images", "videos"})
 
@@ -40,6 +44,9 @@ def parse_turns(value: Any) -> tuple[tuple[Turn, ...], tuple[MediaRef, ...]]:
     """The turns and the media they name, in order of appearance."""
     media: list[MediaRef] = []
     turns = [_turn(turn, f"turns[{i}]", media) for i, turn in enumerate(a_list(value, "turns"))]
+    for i, turn in enumerate(turns):
+        if any(part.xy for part in turn.parts):
+            _check_places(value[i]["parts"], f"turns[{i}]", len(media))
     if not media and not any(part.text.strip() for turn in turns for part in turn.parts):
         raise bad("turns", "neither text nor media", Reason.EMPTY_SAMPLE)
     return tuple(turns), tuple(media)
@@ -67,6 +74,8 @@ def _part(value: Any, field: str, media: list[MediaRef]) -> list[Part]:
             what = f"{found[0]} marks no medium here: media stand in parts of their own"
             raise bad(f"{field}.text", what, Reason.MARKER_WITHOUT_MEDIA)
         return [Part(text)] if text else []
+    if kind in _PLACES:
+        return [_place(value, field)]
     before = len(media)
     if kind == "image":
         media.append(_image(value, field))
@@ -75,9 +84,31 @@ def _part(value: Any, field: str, media: list[MediaRef]) -> list[Part]:
     elif kind == "views":
         media.extend(_views(an_object(value, field, _VIEWS), field))
     else:
-        what = f"expected text, image, video or views, found {shown(kind)}"
+        what = f"expected text, image, video, views, box or point, found {shown(kind)}"
         raise bad(f"{field}.type", what)
     return [Part("", item) for item in range(before, len(media))]
+
+
+def _place(value: dict[str, Any], field: str) -> Part:
+    """A box or a point where the text names it; its item may also stand behind it."""
+    box = value["type"] == "box"
+    key = "xyxy" if box else "xy"
+    part = an_object(value, field, _PLACE | {key})
+    item = part.get("item")
+    if isinstance(item, bool) or not isinstance(item, int):
+        what = f"expected the number of one of the sample's media, found {shown(item)}"
+        raise bad(f"{field}.item", what, Reason.BAD_BOX)
+    place = f"{field}.{key}"
+    xy = corners(part.get(key), place) if box else numbers(part.get(key), 2, place, Reason.BAD_BOX)
+    return Part(a_text(part.get("label", ""), f"{field}.label"), item, xy)
+
+
+def _check_places(parts: list[Any], field: str, media: int) -> None:
+    """Boxes and points lie in media of the sample."""
+    for i, part in enumerate(parts):
+        if part["type"] in _PLACES and not 0 <= part["item"] < media:
+            what = f"{shown(part['item'])} is no number of the sample's {media} media, from 0 on"
+            raise bad(f"{field}.parts[{i}].item", what, Reason.BAD_BOX)
 
 
 def _marked(turn: dict[str, Any], field: str, media: list[MediaRef]) -> list[Part]:
