@@ -27,9 +27,9 @@ from benchmarks.kit.records import records_for
 from benchmarks.kit.report import Target, arguments, report, say, work_folder
 from benchmarks.kit.timing import in_turn, medians, timed
 from benchmarks.source import Wanted, tars_for
-from pipelines.assemble import ShardTask, run_assemble
 from pipelines.build import build, call
 from pipelines.load_recipe import load_recipe
+from pipelines.shards import ShardTask, run_assemble
 from pipelines.steps import Workshop
 
 Members = Sequence[tuple[str, bytes]]

@@ -2,23 +2,24 @@
 
     python -m benchmarks.resamplers [--source 'DIR/*.tar'] [--save]
 
-The same pictures are rendered by both at the sizes of four policies, one process on one core,
-decoding and encoding apart. Differences are of 8-bit values over all pixels and channels.
+The same pictures are rendered by both at the sizes of four policies: CPU seconds of one thread on
+one core, decoding and encoding apart. Differences are of 8-bit values over all pixels and channels.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import cast
 
+import cv2
 import numpy as np
 from PIL import Image
 
-from benchmarks.kit.report import arguments, report, work_folder
-from benchmarks.kit.timing import in_turn, medians, one_core, timed
+from benchmarks.kit.report import arguments, report, say, work_folder
+from benchmarks.kit.timing import cpu_seconds, in_turn, medians, one_core
 from benchmarks.source import Wanted, tars_for
 from benchmarks.survey import every_nth
 from schemas.sized import images
@@ -77,6 +78,20 @@ def difference(shown: Sequence[Image.Image], rows: Sequence[SizedRow]) -> dict[s
     }
 
 
+def table(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """The figures of each policy as a table in Markdown."""
+    rows = [
+        f"| {name} | {one['times_as_fast']:.1f} × | {one['mean']:.2f} | {one['largest']:.0f} | "
+        f"{one['share_over_8']:.2%} | {one['psnr_db']:.1f} dB |"
+        for name, one in figures.items()
+    ]
+    return "\n".join([_HEAD, *rows])
+
+
+_HEAD = """| sizes of | as fast as Pillow | mean difference | largest | over 8 of 255 | PSNR |
+|---|---|---|---|---|---|"""
+
+
 def main() -> None:
     """Measure and report."""
     parser = arguments("OpenCV's resizing beside Pillow's: speed and difference.")
@@ -85,17 +100,19 @@ def main() -> None:
     options = parser.parse_args()
     with work_folder(options.work) as work:
         shown = pictures(tars_for(options.source, work, Wanted(count=500)), options.sample)
+    cv2.setNumThreads(1)
     figures: dict[str, dict[str, float]] = {}
     for name, policy in POLICIES.items():
         rows = rows_of(shown, policy)
         both: tuple[Resampler, ...] = ("pillow", "opencv")
         sides: dict[str, Callable[[], float]] = {
-            one: partial(timed, partial(draw, shown, rows, one)) for one in both
+            one: partial(cpu_seconds, partial(draw, shown, rows, one)) for one in both
         }
         with one_core():
             seconds = medians(in_turn(options.rounds, sides))
         faster = seconds["pillow"] / seconds["opencv"]
         figures[name] = {"times_as_fast": faster, **difference(shown, rows)}
+    say(table(figures))
     report("resamplers", {"pictures": len(shown), "policies": figures}, [], save=options.save)
 
 

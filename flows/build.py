@@ -1,6 +1,7 @@
 """The Prefect flow of a build: one task a stage and partition, retried where the fault may pass.
 
-It runs on Prefect's own temporary server, and unchanged against PREFECT_API_URL.
+Whole, of chosen partitions, or as a dry run. It runs on Prefect's own temporary server, and
+unchanged against PREFECT_API_URL.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 
 from pipelines import summary
+from pipelines.backfill import Stage, redoing
 from pipelines.build import Built, build
+from pipelines.costs import plan_costs, rows_of
 from pipelines.engine import RayEngine
 from pipelines.load_recipe import load_recipe
+from pipelines.recipe import Recipe
 from pipelines.steps import Progress, Workshop
 from schemas import errors
 from schemas.errors import TransientError
@@ -68,22 +73,59 @@ def logged() -> Progress:
     return progress
 
 
-@flow(
-    name="patchpack-build",
-    flow_run_name="build {recipe_path}",
-    persist_result=False,
-)
-def build_flow(recipe_path: str, workers: int | None = None) -> Built:
-    """Build the data set of a recipe and publish it; its summary becomes an artifact of the run."""
-    recipe = load_recipe(Path(recipe_path))
+def run_name() -> str:
+    """What a run does, as lists of runs show it."""
+    given = flow_run.parameters
+    partitions = given.get("partitions") or []
+    verb = "plan" if given.get("dry_run") else "backfill" if partitions else "build"
+    return " ".join([verb, str(given["recipe_path"]), *partitions])
+
+
+@flow(name="patchpack-build", flow_run_name=run_name, persist_result=False)
+def build_flow(
+    recipe_path: str,
+    partitions: list[str] | None = None,
+    stages: list[Stage] | None = None,
+    dry_run: bool = False,
+    workers: int | None = None,
+) -> Built | None:
+    """Build the data set of a recipe and publish it; its summary becomes an artifact of the run.
+
+    Args:
+        recipe_path: The recipe, a TOML file.
+        partitions: Build only these again and leave the others as they are published.
+        stages: Make the first of these stages and all behind it again, also what is finished.
+        dry_run: Build nothing: the artifact says what a build would do.
+        workers: CPUs of the local Ray; by default all.
+    """
+    recipe, only = load_recipe(Path(recipe_path)), partitions or []
     engine = RayEngine(workers)
+    workshop = Workshop(recipe, engine, shown_progress.get() or logged())
     try:
-        built = build(Workshop(recipe, engine, shown_progress.get() or logged()), as_task)
+        if dry_run:
+            _tell_costs(workshop, only)
+            return None
+        with redoing(workshop, only, stages or []) as again:
+            built = build(again, as_task, only)
     finally:
         engine.close()
-    create_markdown_artifact(
-        key=f"patchpack-{recipe.name.lower().replace('_', '-')}",
-        markdown=summary.markdown(summary.of_manifest(built.manifest)),
-        description=f"Summary of {recipe.name}",
-    )
+    _keep(recipe, "", summary.of_manifest(built.manifest))
     return built
+
+
+def _tell_costs(workshop: Workshop, only: list[str]) -> None:
+    logger = get_run_logger()
+    _, costs = plan_costs(workshop, as_task, only, logger.info)
+    rows = rows_of(costs)
+    for what, value in rows:
+        logger.info("%s: %s", what, value)
+    _keep(workshop.recipe, "-plan", rows)
+
+
+def _keep(recipe: Recipe, suffix: str, rows: summary.Rows) -> None:
+    """The rows as an artifact of the run."""
+    create_markdown_artifact(
+        key=f"patchpack-{recipe.name.lower().replace('_', '-')}{suffix}",
+        markdown=summary.markdown(rows),
+        description=f"{'Plan' if suffix else 'Summary'} of {recipe.name}",
+    )

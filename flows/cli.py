@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows.console import print_rows, progress_bars
+from flows.console import outcome_of, print_rows, progress_bars, show_built
+from flows.operate import operations
+from flows.options import DatasetPlace, Json, Partitions, RecipePath, Workers, told
 from schemas.errors import PatchpackError
 
 app = typer.Typer(
@@ -23,74 +23,62 @@ app = typer.Typer(
     help="patchpack: raw multimodal data into packed WebDataset shards.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 
-RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)]
-DatasetPath = Annotated[Path, typer.Argument(help="The folder of a data set.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="CPUs of the local Ray; by default all.")]
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors for a person become one line and exit status 1."""
-    try:
-        yield
-    except PatchpackError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-    except OSError as error:
-        typer.echo(f"error: {error.filename or ''}: {error.strerror or error}", err=True)
-        raise typer.Exit(1) from None
+app.add_typer(operations)
 
 
 @app.command()
 def build(recipe: RecipePath, workers: Workers = None, as_json: Json = False) -> None:
     """Build the data set of a recipe; run again, it does only what is missing."""
-    from pipelines import summary
     from pipelines.build import Built, call
     from pipelines.build import build as build_now
     from pipelines.engine import NoWork, WorkToDoError
     from pipelines.load_recipe import load_recipe
     from pipelines.steps import Workshop
 
-    with _told():
+    with told():
         loaded = load_recipe(recipe)
         try:
             built: Built = build_now(Workshop(loaded, NoWork()), call)
-            told = "nothing to do, up to date"
+            outcome = "nothing to do, up to date"
         except WorkToDoError:
             from flows.run import run_flow
 
             with progress_bars(quiet=as_json) as progress:
-                built = run_flow(recipe, workers, progress)
-            again = f"version {built.manifest.version} stands, what was missing is there again"
-            told = "shards and manifest" if built.new else again
-    rows = summary.of_manifest(built.manifest)
-    if as_json:
-        typer.echo(built.manifest.model_dump_json())
-        return
-    print_rows(rows)
-    typer.echo(f"{told}: {loaded.output.path}")
+                built = run_flow(recipe, progress, workers)
+            outcome = outcome_of(built)
+    show_built(built, outcome, loaded.output.path, as_json=as_json)
 
 
 @app.command()
-def plan(recipe: RecipePath, workers: Workers = None, as_json: Json = False) -> None:
-    """What a build would hold: tokens, packs, fill, drops and bytes, without decoding a pixel."""
+def plan(
+    recipe: RecipePath,
+    partition: Partitions = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """What a build would hold and what it would do, beside the published version.
+
+    Tokens, packs, fill and drops; source files that are new, changed or gone; payloads to render
+    and shards to write with modelled bytes. No pixel is decoded. New and changed files are surveyed
+    and tokenized, which is kept for the build. With --partition, what `backfill` would do.
+    """
     from pipelines import summary
     from pipelines.build import call
-    from pipelines.build import plan as plan_now
+    from pipelines.costs import plan_costs, rows_of
     from pipelines.engine import RayEngine
     from pipelines.load_recipe import load_recipe
     from pipelines.steps import Workshop
 
-    with _told():
+    with told():
         engine = RayEngine(workers)
         try:
             with progress_bars(quiet=as_json) as progress:
                 workshop = Workshop(load_recipe(recipe), engine, progress)
-                partitions = plan_now(workshop, call)
+                partitions, costs = plan_costs(workshop, call, partition or [], _say)
         finally:
             engine.close()
         rows, drops = (
@@ -104,12 +92,17 @@ def plan(recipe: RecipePath, workers: Workers = None, as_json: Json = False) -> 
                     "plan": dict(rows),
                     "partitions": {one.name: one.packed.facts for one in partitions},
                     "drops": drops,
+                    "costs": costs.as_json(),
                 }
             )
         )
         return
-    print_rows(rows)
+    print_rows([*rows, *rows_of(costs)])
     print_rows(drops)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 @app.command()
@@ -123,7 +116,7 @@ def geometry(
     from pipelines.load_recipe import load_policy
     from workers.geometry import geometry as size_lines
 
-    with _told():
+    with told():
         chosen = load_policy(policy, settings or [])
         for record in size_lines(
             chosen,
@@ -143,12 +136,13 @@ def _line(number: int, text: str) -> dict[str, Any]:
 
 
 @app.command()
-def verify(dataset: DatasetPath, as_json: Json = False) -> None:
+def verify(dataset: DatasetPlace, as_json: Json = False) -> None:
     """Check a data set against its manifest: digests, headers, arrays, spans, ledger."""
     from pipelines.verify import verify as verify_now
+    from workers.storage.folder import folder_of
 
-    with _told(), progress_bars(quiet=as_json) as progress:
-        report = verify_now(dataset, progress)
+    with told(), progress_bars(quiet=as_json) as progress:
+        report = verify_now(folder_of(dataset), progress)
     if as_json:
         typer.echo(
             json.dumps(
@@ -167,7 +161,7 @@ def verify(dataset: DatasetPath, as_json: Json = False) -> None:
 
 @app.command()
 def explain(
-    dataset: DatasetPath,
+    dataset: DatasetPlace,
     name: Annotated[str, typer.Argument(help="A sample id or a pack key.", show_default=False)],
     extract: Annotated[
         Path | None, typer.Option(help="Write the pack's parts there as plain files.")
@@ -180,10 +174,11 @@ def explain(
     from patchpack import FormatError
     from pipelines.explain import explain as explain_now
     from schemas.errors import ContractError
+    from workers.storage.folder import folder_of
 
-    with _told():
+    with told():
         try:
-            story = explain_now(dataset, name, extract)
+            story = explain_now(folder_of(dataset), name, extract)
         except (FormatError, pa.ArrowInvalid) as error:
             what = f"{dataset}: {error}; `verify` names what is damaged"
             raise ContractError(what) from error

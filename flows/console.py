@@ -1,4 +1,4 @@
-"""What a person sees: progress bars on a terminal, plain lines otherwise, tables of two columns."""
+"""What a person sees: progress bars on a terminal, plain lines otherwise, tables."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from pipelines import summary
+from pipelines.build import Built
 from pipelines.steps import Progress as Tell
 
 
@@ -71,3 +73,35 @@ def print_rows(rows: Sequence[tuple[str, str]]) -> None:
     for what, value in rows:
         table.add_row(Text(what), Text(value))  # never read as markup
     console.print(table)
+
+
+def outcome_of(built: Built) -> str:
+    """What a build that had work to do came to."""
+    if built.new:
+        return "shards and manifest"
+    return f"version {built.manifest.version} stands, what was missing is there again"
+
+
+def show_built(built: Built, outcome: str, output: str, *, as_json: bool) -> None:
+    """The published version on standard output."""
+    if as_json:
+        print(built.manifest.model_dump_json())
+        return
+    print_rows(summary.of_manifest(built.manifest))
+    print(f"{outcome}: {output}")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns on standard output, numbers to the right."""
+    table = [header, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    to_the_right = [
+        all(row[column].replace(",", "").isdecimal() for row in rows) and bool(rows)
+        for column in range(len(header))
+    ]
+    for row in table:
+        cells = (
+            f"{cell:>{width}}" if right else f"{cell:<{width}}"
+            for cell, width, right in zip(row, widths, to_the_right, strict=True)
+        )
+        print("  ".join(cells).rstrip())

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.backfill import Stage
 from pipelines.build import Built
 from pipelines.steps import Progress
 from schemas.errors import BuildError
 
 
-def run_flow(recipe: Path, workers: int | None, progress: Progress) -> Built:
+def run_flow(
+    recipe: Path,
+    progress: Progress,
+    workers: int | None,
+    partitions: Sequence[str] = (),
+    stages: Sequence[Stage] = (),
+) -> Built:
     """Run the build flow and give its result; Prefect's own lines show only where a server is
     configured.
     """
@@ -24,8 +32,10 @@ def run_flow(recipe: Path, workers: int | None, progress: Progress) -> Built:
 
     shown_progress.set(progress)
     try:
-        return build_flow(str(recipe), workers)
+        built = build_flow(str(recipe), list(partitions), list(stages), workers=workers)
     except RuntimeError as error:
         if "Prefect API server" not in str(error):
             raise
         raise BuildError(f"Prefect's temporary server did not start: {error}") from error
+    assert built is not None  # only a dry run gives nothing
+    return built

@@ -8,81 +8,31 @@ of its own.
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
-from patchpack.layout import pack_key, shard_name
-from pipelines.pieces import by_sample, pieces_of, shard_pieces
+from pipelines.pieces import pieces_of, remote_spans, shard_pieces
 from pipelines.plan import Partition, pack_costs, policy_spec
 from pipelines.recipe import Recipe
 from pipelines.render import render_config
+from pipelines.shards import PackTables, ShardPlace, ShardTask, receipt_name, run_assemble
 from pipelines.steps import Workshop
-from pipelines.store import Store
+from pipelines.store import Store, at_once
 from pipelines.take_down import shard_digest, taken_rows, without
 from pipelines.text import text_spec
 from schemas.columns import Ints
 from schemas.digest import spec_digest
-from schemas.manifest import FOLDER, ShardEntry
+from schemas.manifest import ShardEntry
 from workers import assemble as stage
-from workers.assemble import PackStyle, Place
-from workers.gather import Sample, by_block, gather
+from workers.fetched import Sources, worth_copying
 from workers.match import Rule
-from workers.shard import PlannedPack, write_shard
 from workers.sidefiles import index_name
-from workers.storage.folder import Folder
-from workers.storage.local import LocalFolder
-from workers.text_config import TextConfig
-from workers.text_tokenizers import load_tokenizer
-from workers.vision_ids import VisionIds
 
-
-@dataclass(frozen=True)
-class PackTables:
-    """What the shards of a partition are made from: keys of its tables in the cache, and the text
-    section.
-    """
-
-    packed: str
-    sized: str
-    blocks: tuple[tuple[str, str], ...]  # SURVEYED and TOKENIZED of each block
-    text: TextConfig
-
-
-@dataclass(frozen=True)
-class ShardPlace:
-    """Lane `lane` of a stripe set, rows from `first_row` to `end_row`; the shard's digest."""
-
-    stripe: int
-    lane: int
-    first_row: int
-    end_row: int
-    digest: str
-
-    @property
-    def name(self) -> str:
-        """The shard's file."""
-        return shard_name(self.digest, self.stripe, self.lane)
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """One shard to write."""
-
-    place: ShardPlace
-    lanes: int
-    tables: PackTables
-    taken: frozenset[int]  # rows of SIZED that a take-down list names
-    pieces: pa.Table
-    folders: Mapping[str, Folder]
-    style: Mapping[str, str]
-    output: Folder
-    store: Store
+MB = 10**6
 
 
 @dataclass(frozen=True)
@@ -104,7 +54,10 @@ def recipe_digest(recipe: Recipe) -> str:
             "policy": policy_spec([Rule(one.policy, one.match) for one in recipe.policy]),
             "text": text_spec(recipe.text),
             "pack": recipe.pack.model_dump(mode="json"),
-            "render": {**recipe.render.model_dump(mode="json"), **render_config(recipe).spec()},
+            "render": {
+                **recipe.render.model_dump(mode="json"),
+                **render_config(recipe.render).spec(),
+            },
             "seed": recipe.seed,
         }
     )
@@ -155,7 +108,8 @@ def assemble_partition(workshop: Workshop, partition: Partition, wanted: pa.Tabl
     """Every shard of the partition; those that are not there yet are written."""
     taken = taken_rows(workshop, partition)
     places = shard_places(workshop, partition, taken)
-    found = {place: finished(workshop, place) for place in places}
+    there = at_once(workshop.output, partial(finished, workshop), places)
+    found = dict(zip(places, there, strict=True))
     missing = [place for place, shard in found.items() if shard is None]
     if missing:
         workshop.engine.local()
@@ -170,33 +124,37 @@ def assemble_partition(workshop: Workshop, partition: Partition, wanted: pa.Tabl
 
 
 def rows_per_stripe(recipe: Recipe, partition: Partition, store: Store) -> int:
-    """Rows of a stripe set such that a shard has about the target size, by modelled bytes."""
+    """Rows of a stripe set: a partition has stripe sets of equal rows, by modelled bytes."""
     if not partition.packs:
         return 1
     packed, sized = partition.tables(store)
     total = int(pack_costs(packed, sized, partition.packs)["bytes"].sum())
-    return max(1, recipe.pack.target_shard_mb * 10**6 * partition.packs // max(total, 1))
+    target = recipe.pack.target_shard_mb * MB * recipe.pack.lanes
+    return -(-partition.rows // stripe_sets(total, target))
+
+
+def stripe_sets(size: int, target: int) -> int:
+    """How many stripe sets of about `target` bytes these bytes make, at least one.
+
+    To the nearest: 1.1 are one, so a small partition has no second set of tiny shards, and a
+    hundredth of the data has no more than a hundredth of the stripe sets and a half one.
+    """
+    return max(1, (2 * size + target) // (2 * target))
 
 
 def finished(workshop: Workshop, place: ShardPlace) -> ShardEntry | None:
     """The entry of a shard that is there with all that belongs to it."""
     output, name = workshop.output, place.name
-    if "assembled" in workshop.redo:
-        return None
     try:
-        receipt = json.loads(output.read_whole(receipt_name(name)))
+        receipt = json.loads(workshop.store.scratch.content(output, receipt_name(name)))
         partition = receipt.pop("partition")
         shard = ShardEntry.model_validate(receipt)
     except (OSError, ValueError, KeyError, AttributeError):
         return None
     stats = [output.stat(file) for file in (name, f"{name}.idx", index_name(name))]
-    whole = all(stats) and stats[0] is not None and stats[0].size == shard.size
-    return shard if whole and partition == place.digest else None
-
-
-def receipt_name(shard: str) -> str:
-    """The receipt of a shard, written after it."""
-    return f"{FOLDER}/shards/{shard}.json"
+    if not all(stats) or stats[0] is None or not workshop.redo.counts("assembled", stats[0]):
+        return None
+    return shard if (stats[0].size, partition) == (shard.size, place.digest) else None
 
 
 def _tasks(
@@ -221,110 +179,35 @@ def _tasks(
     packed = without(store.read("packed", partition.packed.key), taken)
     lane, row = packed.column("lane").to_numpy(), packed.column("pack_row").to_numpy()
     pieces = pieces_of(workshop, partition, wanted)
-    names = {block.source for block in partition.blocks}
-    folders = {"": store.folder, **{n: s.root for n, s in workshop.sources.items() if n in names}}
+    taking = []
     for place in places:
         inside = (lane == place.lane) & (row >= place.first_row) & (row < place.end_row)
         samples = np.unique(packed.column("sized_row").to_numpy()[inside])
+        taking.append(shard_pieces(pieces, samples))
+    sources = _sources(workshop, partition, taking)
+    for place, taken_from in zip(places, taking, strict=True):
         yield ShardTask(
             place=place,
             lanes=recipe.pack.lanes,
             tables=tables,
             taken=frozenset(taken.tolist()),
-            pieces=shard_pieces(pieces, samples),
-            folders=folders,
+            pieces=taken_from,
+            sources=sources,
             style=style,
             output=workshop.output,
             store=store,
         )
 
 
-def run_assemble(task: ShardTask) -> ShardEntry:
-    """Write one shard, its side files, and then its receipt."""
-    style = PackStyle(**task.style, ids=_vision_ids(task))
-    place = task.place
-    with task.store.scratch.staging() as staging, _shard_path(task) as path:
-        summary, packs = write_shard(path, _planned(task), task.folders, staging, style)
-    shard = ShardEntry(
-        name=summary.name,
-        stripe=place.stripe,
-        lane=place.lane,
-        packs=packs,
-        fillers=len(summary.packs) - packs,
-        size=summary.size,
-        sha256=summary.sha256,
+def _sources(workshop: Workshop, partition: Partition, taking: Sequence[pa.Table]) -> Sources:
+    """Where the pieces lie, and which remote files are worth copying for these shards."""
+    names = {block.source for block in partition.blocks}
+    roots = {name: source.root for name, source in workshop.sources.items() if name in names}
+    folders = {"": workshop.store.folder, **roots}
+    wanted = [remote_spans(pieces, folders) for pieces in taking]
+    copied = worth_copying(
+        wanted,
+        lambda file: folders[file.folder].stat(file.path),
+        workshop.store.scratch.budget_bytes,
     )
-    receipt = {"partition": place.digest, **shard.model_dump()}
-    task.output.write_whole(receipt_name(shard.name), json.dumps(receipt, indent=1).encode())
-    return shard
-
-
-@contextmanager
-def _shard_path(task: ShardTask) -> Iterator[Path]:
-    """Where the shard is written; for a remote folder on local disk first, the shard moved last."""
-    output, name = task.output, task.place.name
-    if isinstance(output, LocalFolder):
-        yield output.root / name
-        return
-    scratch = task.store.scratch.folder
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="shard-") as made:
-        folder = Path(made)
-        yield folder / name
-        for file in (index_name(name), f"{name}.idx", name):
-            output.put(folder / file, file)
-
-
-def _vision_ids(task: ShardTask) -> VisionIds:
-    if not len(task.pieces):
-        return VisionIds.without_media()
-    return VisionIds.of(load_tokenizer(task.tables.text), task.tables.text.family)
-
-
-def _planned(task: ShardTask) -> Iterator[PlannedPack]:
-    """The packs of the shard, front to back."""
-    store, place = task.store, task.place
-    packed = without(
-        store.read("packed", task.tables.packed), np.array(sorted(task.taken), np.int64)
-    )
-    row = packed.column("pack_row").to_numpy()
-    inside = (
-        (packed.column("lane").to_numpy() == place.lane)
-        & (row >= place.first_row)
-        & (row < place.end_row)
-    )
-    packed = packed.take(pa.array(np.flatnonzero(inside)))
-    samples = _samples(store, task.tables, packed)
-    pieces = by_sample(task.pieces)
-    members: dict[int, list[int]] = {}
-    for pack_row, sized_row in zip(
-        packed["pack_row"].to_pylist(), packed["sized_row"].to_pylist(), strict=True
-    ):
-        members.setdefault(pack_row, []).append(sized_row)
-    for pack_row in range(place.first_row, place.end_row):
-        number = pack_row * task.lanes + place.lane
-        rows = members.get(pack_row, [])
-        yield PlannedPack(
-            place=Place(pack_key(place.digest, number), place.lane, pack_row),
-            samples=[samples[row] for row in rows],
-            pieces=[item for row in rows for item in pieces.get(row, [])],
-        )
-
-
-def _samples(store: Store, tables: PackTables, packed: pa.Table) -> dict[int, Sample]:
-    """The samples of these instances, by their row in SIZED."""
-    sized = store.read("sized", tables.sized)
-    rows = np.unique(packed.column("sized_row").to_numpy())
-    mine = sized.take(pa.array(rows))
-    within = mine.column("row").to_numpy()
-    samples: dict[int, Sample] = {}
-    for number, places in by_block(mine.column("block").to_numpy()).items():
-        surveyed, tokenized = tables.blocks[number]
-        take = pa.array(within[places])
-        gathered = gather(
-            store.read("surveyed", surveyed).take(take),
-            store.read("tokenized", tokenized).take(take),
-            mine.take(pa.array(places)),
-        )
-        samples.update(zip(rows[places].tolist(), gathered, strict=True))
-    return samples
+    return Sources(folders, copied)

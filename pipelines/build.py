@@ -15,19 +15,29 @@ from functools import partial
 from itertools import chain
 from typing import Protocol, TypeVar
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.assemble import assemble_partition
-from pipelines.describe import Made, describe, published_files
+from pipelines.describe import Made, describe, published_files, read_table
 from pipelines.finding import Found, find_blocks
-from pipelines.plan import Faults, Outside, Partition, plan_partition, sample_ids
+from pipelines.plan import (
+    NO_IDS,
+    Faults,
+    Outside,
+    Partition,
+    hashed,
+    in_earlier,
+    plan_partition,
+    sample_ids,
+)
 from pipelines.publish import already_published, latest, publish
-from pipelines.render import addresses, known_faults, render_partition, rendered_index
+from pipelines.render import addresses, asked_for, known_faults, render_partition
 from pipelines.steps import Block, Workshop
 from pipelines.survey import survey_blocks
 from pipelines.text import text_spec, tokenize_blocks
 from pipelines.versions import current_version, read_manifest
+from schemas.columns import Ints
 from schemas.errors import BuildError, RecipeError
 from schemas.manifest import Manifest, PartitionEntry
 from schemas.reasons import Reason
@@ -66,18 +76,17 @@ def build(workshop: Workshop, run: RunStage, only: Collection[str] = ()) -> Buil
     Raises PatchpackError with one line for a person.
     """
     highest, base = latest(workshop.output), published(workshop)
-    found = find(workshop, run, base)
-    if only:
-        _check_backfill(workshop, only, found, base)
-        found = {name: blocks for name, blocks in found.items() if name in only}
+    found = chosen(workshop, only, find(workshop, run, base), base)
     parts: dict[str, Made | PartitionEntry] = {}
-    for name, blocks, outside in _read(workshop, run, found):
+    for name, blocks, outside in read(workshop, run, found, base if only else None):
         partition, wanted = _render(workshop, run, name, (blocks, outside))
         work = partial(assemble_partition, workshop, partition, wanted)
         assembled = run(f"assemble {name}", work)
         parts[name] = Made(partition, assembled)
     if only and base:
         parts = {entry.name: parts.get(entry.name, entry) for entry in base.partitions} | parts
+    if not any(part.packs for part in parts.values()):
+        raise BuildError("no sample is left to pack; `plan` shows why")
     manifest = run("ledger", lambda: describe(workshop, list(parts.values()), base))
     if already_published(workshop.output, manifest):
         return Built(read_manifest(workshop.output), new=False)
@@ -89,9 +98,24 @@ def plan(workshop: Workshop, run: RunStage) -> list[Partition]:
     """All that a build decides, without decoding a pixel."""
     found = find(workshop, run, published(workshop))
     return [
-        run(f"plan {name}", partial(plan_partition, workshop, name, blocks, outside))
-        for name, blocks, outside in _read(workshop, run, found)
+        run(f"plan {name}", partial(plan_known, workshop, name, blocks, outside))[0]
+        for name, blocks, outside in read(workshop, run, found)
     ]
+
+
+def plan_known(
+    workshop: Workshop, name: str, blocks: list[Block], outside: Outside
+) -> tuple[Partition, pa.Table]:
+    """The plan of a partition and its addresses, without the media that are known not to decode."""
+    faults = outside.faults
+    while True:
+        known = Outside(faults, outside.earlier_ids)
+        partition = plan_partition(workshop, name, blocks, known)
+        wanted = addresses(workshop, partition)
+        found = known_faults(workshop.rendered.of(asked_for(wanted)), wanted)
+        if not found:
+            return partition, wanted
+        faults = {**faults, **found}
 
 
 def published(workshop: Workshop) -> Manifest | None:
@@ -103,33 +127,56 @@ def published(workshop: Workshop) -> Manifest | None:
 
 def find(workshop: Workshop, run: RunStage, base: Manifest | None) -> dict[str, list[Found]]:
     """The blocks of every partition, before anything of them is read."""
-    text_spec(workshop.recipe.text)  # a missing tokenizer is told before any work
+    text_spec(workshop.recipe.text)  # a missing tokenizer is told before any work,
+    bool(workshop.take_down)  # and a missing list
     known = published_files(workshop.output, base)
     return run("find", lambda: find_blocks(workshop, known))
 
 
-def _read(
-    workshop: Workshop, run: RunStage, found: Mapping[str, list[Found]]
+def read(
+    workshop: Workshop,
+    run: RunStage,
+    found: Mapping[str, list[Found]],
+    base: Manifest | None = None,
 ) -> Iterator[tuple[str, list[Block], Outside]]:
-    """Every partition in order, surveyed and tokenized, with what earlier ones mean for it."""
+    """Every partition in order, surveyed and tokenized, with what earlier ones mean for it: also
+    those of `base`, where only some are taken.
+    """
     surveyed = run("survey", lambda: survey_blocks(workshop, found))
     flat = list(chain.from_iterable(surveyed.values()))
     tokenized = iter(run("tokenize", lambda: tokenize_blocks(workshop, flat)))
-    earlier = np.zeros(0, np.uint64)
-    for name, blocks in surveyed.items():
-        ready = [next(tokenized) for _ in blocks]
-        if len(surveyed) == 1:
-            yield name, ready, Outside()
-            return
-        ids = sample_ids(workshop, ready)
-        twice = np.intersect1d(ids, earlier, assume_unique=True)
-        yield name, ready, Outside(earlier_ids=tuple(twice.tolist()))
-        earlier = np.union1d(earlier, ids)
+    ready = {name: [next(tokenized) for _ in blocks] for name, blocks in surveyed.items()}
+    ids = _published_ids(workshop, base, found) if base else dict.fromkeys(ready, NO_IDS)
+    if len(ids) > 1:
+        ids |= {name: sample_ids(workshop, blocks) for name, blocks in ready.items()}
+    again = dict(zip(ids, in_earlier(list(ids.values())), strict=True))
+    for name, blocks in ready.items():
+        yield name, blocks, Outside(earlier_ids=tuple(again[name].tolist()))
 
 
-def _check_backfill(
-    workshop: Workshop, only: Collection[str], found: Collection[str], base: Manifest | None
-) -> None:
+def _published_ids(workshop: Workshop, base: Manifest, found: Collection[str]) -> dict[str, Ints]:
+    """For each published partition in order the hashes of its ids; none for those in `found`."""
+    names = [entry.name for entry in base.partitions]
+    if len(names) == 1:
+        return dict.fromkeys(names, NO_IDS)
+    table = read_table(workshop.output, base.ledger.name).select(["partition", "sample_id"])
+    ids = {
+        name: table.filter(pc.equal(table["partition"], name))["sample_id"]
+        for name in names
+        if name not in found
+    }
+    return {name: hashed(ids[name].to_pylist()) if name in ids else NO_IDS for name in names}
+
+
+def chosen(
+    workshop: Workshop,
+    only: Collection[str],
+    found: dict[str, list[Found]],
+    base: Manifest | None,
+) -> dict[str, list[Found]]:
+    """Of what was found these partitions of the published version; all where none is named."""
+    if not only:
+        return found
     if base is None:
         raise RecipeError(f"{workshop.output.url} holds no published data set to backfill")
     known = [entry.name for entry in base.partitions]
@@ -140,6 +187,7 @@ def _check_backfill(
     if (base.lanes, base.capacity) != (pack.lanes, pack.max_tokens):
         stated = f"{base.lanes} lanes and packs of {base.capacity} tokens"
         raise RecipeError(f"pack: the data set has {stated}; only a whole build changes them")
+    return {name: blocks for name, blocks in found.items() if name in only}
 
 
 def _render(
@@ -166,7 +214,7 @@ def _render_once(
     name = partition.name
     wanted = run(f"address {name}", lambda: addresses(workshop, partition))
     run(f"render {name}", lambda: render_partition(workshop, partition, wanted))
-    return wanted, known_faults(rendered_index(workshop.store)[0], wanted)
+    return wanted, known_faults(workshop.rendered.of(asked_for(wanted)), wanted)
 
 
 def _check_drops(workshop: Workshop, partition: Partition) -> None:
@@ -183,5 +231,3 @@ def _check_drops(workshop: Workshop, partition: Partition) -> None:
             f"partition {partition.name}: {reasons.total()} of {seen} samples would be dropped "
             f"({worst}), more than select.max_drop_ratio = {limit}; `plan` shows examples"
         )
-    if not partition.packs and seen:
-        raise BuildError(f"partition {partition.name}: no sample is left to pack: {dict(reasons)}")

@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as library
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,9 @@ from pipelines.take_down import with_drops, without
 from pipelines.text import text_spec
 from schemas.digest import spec_digest
 from schemas.errors import ContractError
+from schemas.libraries import version
 from schemas.manifest import FOLDER, Balance, Files, Ledger, Manifest, PartitionEntry
-from schemas.tables import FILES
+from schemas.tables import FILES, LEDGER, conform
 from workers.balance import slowest_over_mean
 from workers.ledger import drop_counts, ledger
 from workers.match import Rule
@@ -43,6 +44,11 @@ class Made:
 
     partition: Partition
     assembled: Assembled
+
+    @property
+    def packs(self) -> int:
+        """Packs with samples in them, before anything is taken down."""
+        return self.partition.packs
 
 
 def describe(
@@ -62,7 +68,7 @@ def describe(
         recipe_digest=digest,
         recipe=_shape(recipe),
         older_recipes=_older(entries, digest, base),
-        libraries={name: library(name) for name in LIBRARIES},
+        libraries={name: version(name) for name in LIBRARIES},
         lanes=recipe.pack.lanes,
         capacity=recipe.pack.max_tokens,
         partitions=entries,
@@ -129,7 +135,7 @@ def _entry(workshop: Workshop, made: Made) -> PartitionEntry:
         patches=int(costs["patches"].sum()),
         balance=Balance(
             fill=round(tokens / max(packs * recipe.pack.max_tokens, 1), 6),
-            lower_bound=partition.packed.facts["lower_bound"],
+            lower_bound=-(-tokens // recipe.pack.max_tokens),
             slowest_over_mean=slowest_over_mean(
                 costs["tokens"], costs["attention"], recipe.pack.lanes
             ),
@@ -142,19 +148,33 @@ def _files(
     workshop: Workshop, parts: Sequence[Made | PartitionEntry], base: Manifest | None
 ) -> Files:
     """The table of source files."""
-    tables = [FILES.empty_table()]
-    for one in parts:
-        if isinstance(one, Made):
-            tables.append(_partition_files(one.partition))
-        else:
-            assert base is not None
-            tables.append(_of_partition(read_table(workshop.output, base.files.name), one.name))
-    table = pa.concat_tables(tables)
+    before = base.files.name if base else ""
+    table = _rows_of(workshop, parts, before, lambda one: partition_files(one.partition))
     sha256, name = _write_table(workshop, table, files_name)
     return Files(name=name, sha256=sha256, files=len(table))
 
 
-def _partition_files(partition: Partition) -> pa.Table:
+def _rows_of(
+    workshop: Workshop,
+    parts: Sequence[Made | PartitionEntry],
+    before: str,
+    rows: Callable[[Made], pa.Table],
+) -> pa.Table:
+    """A table of all partitions: of those that were not made, the rows that the published version
+    has in its file `before`.
+    """
+    tables, old = [], None
+    for one in parts:
+        if isinstance(one, Made):
+            tables.append(rows(one))
+            continue
+        if old is None:
+            old = read_table(workshop.output, before)
+        tables.append(old.filter(pc.equal(old.column("partition"), one.name)))
+    return pa.concat_tables(tables)
+
+
+def partition_files(partition: Partition) -> pa.Table:
     """FILES of one partition: what was found in a file is the digest of its blocks' tables."""
     content: dict[SourceFile, list[str]] = {}
     for block in partition.blocks:
@@ -185,13 +205,9 @@ def read_table(root: Folder, name: str) -> pa.Table:
     """A Parquet table beside the manifests. Raises ContractError naming it."""
     path = f"{FOLDER}/{name}"
     try:
-        return pq.read_table(pa.BufferReader(root.read_whole(path)))
+        return pq.ParquetFile(pa.BufferReader(root.read_whole(path))).read()
     except (FileNotFoundError, pa.ArrowInvalid) as error:
         raise ContractError(f"{root.url}/{path}: {error}") from error
-
-
-def _of_partition(table: pa.Table, name: str) -> pa.Table:
-    return table.filter(pc.equal(table.column("partition"), name))
 
 
 def _write_table(
@@ -199,7 +215,8 @@ def _write_table(
 ) -> tuple[str, str]:
     """The digest of the table's file, and its name."""
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    # in one piece: the bytes must not tell which rows were taken over from the version before
+    pq.write_table(table.combine_chunks(), buffer, compression="zstd")
     data = buffer.getvalue()
     sha256 = hashlib.sha256(data).hexdigest()
     path = name_of(sha256)
@@ -211,14 +228,9 @@ def _write_table(
 def _ledger(
     workshop: Workshop, parts: Sequence[Made | PartitionEntry], base: Manifest | None
 ) -> Ledger:
-    tables = []
-    for one in parts:
-        if isinstance(one, Made):
-            tables.append(_partition_ledger(workshop, one))
-        else:
-            assert base is not None
-            tables.append(_of_partition(read_table(workshop.output, base.ledger.name), one.name))
-    table = pa.concat_tables(tables)
+    before = base.ledger.name if base else ""
+    rows = _rows_of(workshop, parts, before, partial(_partition_ledger, workshop))
+    table = conform(rows, LEDGER)  # read from a file, the elements of a list have another name
     sha256, name = _write_table(workshop, table, ledger_name)
     dropped = drop_counts(table)
     seen = sum(
@@ -243,7 +255,7 @@ def _partition_ledger(workshop: Workshop, made: Made) -> pa.Table:
         digest = made.assembled.digests[stripe, lane]
         return pack_key(digest, pack), shard_name(digest, stripe, lane)
 
-    surveyed = [store.read("surveyed", block.surveyed.key) for block in partition.blocks]
+    surveyed = store.read_all("surveyed", [block.surveyed.key for block in partition.blocks])
     packed, sized = partition.tables(store)
     taken = made.assembled.taken
     rows = ledger(with_drops(sized, taken), without(packed, taken), surveyed, partition.name, named)

@@ -5,6 +5,7 @@ plain files.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,10 @@ def explain(place: Folder | Path, name: str, extract: Path | None) -> Story:
             "packs": packs,
             "shards": [row["shard"] for row in rows],
         }
-        pack = _find(root, manifest, packs[0])
+        pack = _find(root, [rows[0]["shard"]], packs[0])
         story |= _sample_items(pack, name)
     else:
-        pack = _find(root, manifest, name)
+        pack = _find(root, _named_alike(manifest, name), name)
         story = {"pack": name, "header": asdict(pack.header)}
     if extract:
         story["extracted"] = _extract(pack, extract)
@@ -69,16 +70,22 @@ def _ledger_rows(root: Folder, manifest: Manifest, name: str) -> list[Story]:
     return rows
 
 
-def _find(root: Folder, manifest: Manifest, key: str) -> Pack:
+def _named_alike(manifest: Manifest, key: str) -> list[str]:
+    """The shards that a pack of this key may lie in: digits of one digest begin both names."""
+    digits = key.partition("-")[0]
+    return [shard.name for shard in manifest.shards if shard.name.partition("-")[0] == digits]
+
+
+def _find(root: Folder, shards: Sequence[str], key: str) -> Pack:
     """The pack of this key, by the indexes of the shards."""
-    for shard in manifest.shards:
-        index = decode_index(root.read_whole(index_name(shard.name)))
+    for shard in shards:
+        index = decode_index(root.read_whole(index_name(shard)))
         for row in index[index["key"] == key.encode("ascii", "replace")]:
             places = [
                 (int(row[f"{name}_offset"]), int(row[f"{name}_size"]))
                 for name in ("header", "arrays")
             ]
-            return decode(*root.read_ranges(shard.name, places))
+            return decode(*root.read_ranges(shard, places))
     raise ContractError(f"{root.url} has no sample or pack {key!r}")
 
 

@@ -65,6 +65,7 @@ class IndexTask:
 
     files: Folder
     path: str
+    state: FileState
     options: Any
     groups: parquet.RowGroups | None
     unpacked: str  # where in the cache; "" for a plain tar, which stays where it is
@@ -75,7 +76,8 @@ class IndexTask:
 def find_blocks(workshop: Workshop, published: Published) -> dict[str, list[Found]]:
     """The blocks of every partition, partitions in order, sources in the order of the recipe.
 
-    Raises RecipeError where a source has no file, or one that cannot be what it should be.
+    Raises RecipeError where a source has no file, or one that cannot be what it should be, or
+    where there is no record in any of them.
     """
     sources = workshop.sources
     listings = {
@@ -86,6 +88,11 @@ def find_blocks(workshop: Workshop, published: Published) -> dict[str, list[Foun
         for name, source in sources.items()
         for file in (_media(name, listings[name]) if _tree(source) else source.listed())
     ]
+    places = {
+        file: row
+        for name, table in listings.items()
+        for row, file in enumerate(_media(name, table))
+    }
     patterns = {name: source.partition for name, source in sources.items()}
     order = {name: number for number, name in enumerate(sources)}
     partitions = partitions_of(files, patterns, published)
@@ -96,15 +103,17 @@ def find_blocks(workshop: Workshop, published: Published) -> dict[str, list[Foun
         for name in sorted({file.source for file in members}, key=order.__getitem__):
             mine = [file for file in members if file.source == name]
             if name in listings:
-                found += _of_tree(workshop, sources[name], listings[name], mine)
+                rows = sorted(places[file] for file in mine)
+                found += _of_tree(workshop, sources[name], listings[name].take(pa.array(rows)))
             else:
                 for file in mine:
                     found += _of_file(sources[name], file, indexed.get(file, []))
-        if not found:
-            first = members[0]
-            place = f"{sources[first.source].files.url}/{first.path}"
-            raise RecipeError(f"sources.{first.source}.path: {place} holds no record")
-        blocks[partition] = found
+        if found:  # else a night without a record: no partition yet
+            blocks[partition] = found
+    if not blocks:
+        first = files[0]
+        place = f"{sources[first.source].files.url}/{first.path}"
+        raise RecipeError(f"sources.{first.source}.path: {place} holds no record")
     return blocks
 
 
@@ -142,14 +151,9 @@ def _of_file(
             yield Found(source, (file,), block, receipt.digest, receipt.key, stand_in, (state,))
 
 
-def _of_tree(
-    workshop: Workshop, source: OpenSource, listing: pa.Table, files: Sequence[SourceFile]
-) -> Iterator[Found]:
+def _of_tree(workshop: Workshop, source: OpenSource, table: pa.Table) -> Iterator[Found]:
     """The blocks of those media of a folder that belong to one partition."""
-    store, wanted = workshop.store, {file.path for file in files}
-    names = listing.column("path").to_pylist()
-    rows = [row for row, name in enumerate(names) if name in wanted]
-    table = listing.take(pa.array(rows, pa.int64()))
+    store = workshop.store
     key = spec_digest({"stage": "index", "files": table.to_pylist()})
     if not store.receipt("indexed", key):
         workshop.engine.local()
@@ -205,14 +209,23 @@ def _index_tasks(workshop: Workshop, file: SourceFile) -> Iterator[IndexTask]:
             {
                 "stage": "index",
                 "version": [INDEX_VERSION, gunzip.VERSION, parquet.VERSION],
-                "options": source.options.model_dump(mode="json"),
+                "columns": source.options.columns if one else [],
                 "file": [file.path, state.size, state.version],
                 "groups": [one.first_group, one.end_group] if one else [],
             }
         )
         copied = one or gunzip.is_compressed(file.path)
         unpacked = f"unpacked/{key[:32]}{'.bin' if one else '.tar'}" if copied else ""
-        yield IndexTask(source.files, file.path, source.options, one, unpacked, key, workshop.store)
+        yield IndexTask(
+            files=source.files,
+            path=file.path,
+            state=state,
+            options=source.options,
+            groups=one,
+            unpacked=unpacked,
+            key=key,
+            store=workshop.store,
+        )
 
 
 def _state(files: Folder, path: str) -> FileState:
@@ -234,4 +247,4 @@ def run_index(task: IndexTask) -> Receipt:
         table = tar_members.index(store.folder, task.path, at=task.unpacked)
     else:
         table = tar_members.index(task.files, task.path)
-    return store.write("indexed", task.key, table)
+    return store.write("indexed", task.key, table, (task.state,))

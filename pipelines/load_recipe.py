@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,7 +144,10 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     """Local paths, which are relative to this folder, made absolute."""
 
     def place(path: str) -> str:
-        return path if "://" in path else str(folder / path)
+        if "://" in path:
+            return path
+        end = "/" if path.endswith("/") else ""  # a folder that need not be there yet
+        return os.path.normpath(folder / path) + end
 
     sources = tuple(
         source.model_copy(

@@ -67,6 +67,7 @@ def _named(pattern: str, file: SourceFile) -> str:
 
 
 def _natural(name: str) -> tuple[object, ...]:
-    """`2` before `10`, and generations before named partitions."""
-    pieces = re.split(r"(\d+)", name)
-    return (not name.isdecimal(), *((int(p), "") if p.isdecimal() else (-1, p) for p in pieces))
+    """`2` before `10`, generations before named partitions; `01` and `1` are of no other rank."""
+    pieces = re.split(r"([0-9]{1,18})", name)
+    ranks = [(int(piece), "") if n % 2 else (-1, piece) for n, piece in enumerate(pieces)]
+    return (not name.isdecimal(), ranks, name)

@@ -4,18 +4,21 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.plan import Partition
-from pipelines.render import kept_rows, rendered_index
+from pipelines.render import kept_rows
 from pipelines.steps import Workshop
 from schemas.columns import Ints, one_chunk
 from schemas.errors import BuildError
+from workers.fetched import File, Span, Wanted
 from workers.shard import Piece
+from workers.storage.folder import Folder
+from workers.storage.local import LocalFolder
 
 PIECES = pa.schema(
     [
@@ -52,7 +55,7 @@ def pieces_of(workshop: Workshop, partition: Partition, wanted: pa.Table) -> pa.
 
 
 def _rendered(workshop: Workshop, keys: pa.Array, row: Ints, item: Ints) -> pa.Table:
-    index, containers = rendered_index(workshop.store)
+    index, containers = workshop.rendered.of(keys), workshop.rendered.containers
     index = index.filter(index.column("drop").is_null())
     index = index.sort_by([("key", "ascending"), ("container", "ascending"), ("part", "ascending")])
     encoded = one_chunk(index.column("key")).dictionary_encode()
@@ -120,6 +123,17 @@ def shard_pieces(pieces: pa.Table, sized_rows: Ints) -> pa.Table:
     return pieces.filter(
         pc.is_in(pieces.column("sized_row"), value_set=pa.array(sized_rows, pa.int32()))
     )
+
+
+def remote_spans(pieces: pa.Table, folders: Mapping[str, Folder]) -> Wanted:
+    """The bytes of each file in a remote folder that these pieces take."""
+    remote = [n for n, folder in folders.items() if not isinstance(folder, LocalFolder)]
+    mine = pieces.filter(pc.is_in(pieces.column("folder"), value_set=pa.array(remote, pa.string())))
+    columns = (mine.column(name).to_pylist() for name in ("folder", "path", "offset", "size"))
+    wanted: dict[File, list[Span]] = {}
+    for folder, path, offset, size in zip(*columns, strict=True):
+        wanted.setdefault(File(folder, path), []).append(Span(offset, size))
+    return wanted
 
 
 def by_sample(pieces: pa.Table) -> dict[int, list[list[Piece]]]:

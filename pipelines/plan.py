@@ -4,9 +4,8 @@ without a pixel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from pipelines.store import Receipt, Store
 from pipelines.text import text_spec
 from schemas.columns import Ints, one_chunk
 from schemas.digest import spec_digest
+from schemas.libraries import version
 from workers import pack as packing
 from workers import select as selection
 from workers import size as sizing
@@ -24,6 +24,9 @@ from workers.text_tokenizers import load_tokenizer
 from workers.vision_ids import VisionIds
 
 Faults = Mapping[str, tuple[str, str]]
+
+
+NO_IDS: Ints = np.zeros(0, np.uint64)
 
 
 @dataclass(frozen=True)
@@ -77,15 +80,35 @@ def plan_partition(
 def sample_ids(workshop: Workshop, blocks: Sequence[Block]) -> Ints:
     """Sorted hashes of the ids in a partition, kept in the cache."""
     store = workshop.store
-    key = spec_digest({"stage": "ids", "surveyed": [block.surveyed.digest for block in blocks]})
+    key = ids_key([block.surveyed.digest for block in blocks])
     if not store.receipt("ids", key):
         workshop.engine.local()
-        tables = [store.read("surveyed", block.surveyed.key) for block in blocks]
+        tables = store.read_all("surveyed", [block.surveyed.key for block in blocks])
         ids = (one for table in tables for one in table.column("sample_id").to_pylist())
-        hashes = np.unique(np.fromiter(map(selection.id_hash, ids), np.uint64))
-        store.write("ids", key, pa.table({"hash": hashes}))
+        store.write("ids", key, pa.table({"hash": hashed(ids)}))
     found: Ints = store.read("ids", key).column("hash").to_numpy()
     return found
+
+
+def ids_key(surveyed: Sequence[str]) -> str:
+    """Where they are kept, by the digests of the partition's SURVEYED tables."""
+    return spec_digest({"stage": "ids", "surveyed": surveyed})
+
+
+def hashed(ids: Iterable[str]) -> Ints:
+    """Sorted hashes of sample ids, each once."""
+    hashes: Ints = np.unique(np.fromiter(map(selection.id_hash, ids), np.uint64))
+    return hashes
+
+
+def in_earlier(ids: Sequence[Ints]) -> list[Ints]:
+    """Of each partition's hashes, partitions in order, those that one before it has too."""
+    joined = np.concatenate([NO_IDS, *ids])
+    _, first = np.unique(joined, return_index=True)
+    again = np.ones(len(joined), np.bool_)
+    again[first] = False
+    ends = np.cumsum([len(one) for one in ids])
+    return [one[mask] for one, mask in zip(ids, np.split(again, ends[:-1]), strict=True)]
 
 
 def _select(workshop: Workshop, blocks: Sequence[Block], outside: Outside) -> Receipt:
@@ -114,7 +137,7 @@ def _select(workshop: Workshop, blocks: Sequence[Block], outside: Outside) -> Re
     if done := store.receipt("selected", key):
         return done
     workshop.engine.local()
-    tables = [store.read("surveyed", block.surveyed.key) for block in blocks]
+    tables = store.read_all("surveyed", [block.surveyed.key for block in blocks])
     return store.write("selected", key, selection.select(tables, config))
 
 
@@ -137,11 +160,11 @@ def _size(workshop: Workshop, blocks: Sequence[Block], selected: Receipt) -> Rec
         return done
     workshop.engine.local()
     workshop.progress("size", 0, 1)
-    surveyed = [store.read("surveyed", block.surveyed.key) for block in blocks]
+    surveyed = store.read_all("surveyed", [block.surveyed.key for block in blocks])
     table = sizing.size(
         store.read("selected", selected.key),
         surveyed,
-        [store.read("tokenized", block.tokenized.key) for block in blocks if block.tokenized],
+        store.read_all("tokenized", [b.tokenized.key for b in blocks if b.tokenized]),
         _size_config(workshop, has_media=any(_has_media(table) for table in surveyed)),
     )
     workshop.progress("size", 1, 1)

@@ -37,11 +37,12 @@ def publish(root: Folder, manifest: Manifest, base: int) -> Manifest:
 
     Raises PublishConflictError where another build took the number in the meantime.
     """
-    with _locked(root):
+    with locked(root):
         return _publish(root, manifest, base)
 
 
 def _publish(root: Folder, manifest: Manifest, base: int) -> Manifest:
+    _check_files(root, manifest)  # `gc` may have removed what the build found done
     number = latest(root)
     # a build that was stopped between the manifest and the pointer left its version: go on with it
     if not (number and _same(read_manifest(root, number), manifest)):
@@ -58,15 +59,21 @@ def publish_version(root: Folder, number: int) -> Manifest:
 
     Raises ContractError where there is no such version, or one of its shards is gone.
     """
-    with _locked(root):
+    with locked(root):
         found = versions(root)
         if number not in found:
             raise ContractError(f"{root.url} has no version {number}, but {found or 'none'}")
-        there = {path for path, _ in root.list()}
-        missing = [s.name for s in read_manifest(root, number).shards if s.name not in there]
-        if missing:
-            raise ContractError(f"version {number} lacks {missing[0]}: it cannot be published")
+        _check_files(root, read_manifest(root, number))
         return _point_to(root, number)
+
+
+def _check_files(root: Folder, manifest: Manifest) -> None:
+    """Raises ContractError where a file that the manifest names is not there."""
+    there = {path for path, _ in root.list()}
+    for name in named_files(manifest):
+        if name not in there:
+            what = f"version {manifest.version} lacks it" if manifest.version else "build again"
+            raise ContractError(f"{root.url}/{name} is gone: {what}")
 
 
 def _point_to(root: Folder, number: int) -> Manifest:
@@ -79,15 +86,18 @@ def _point_to(root: Folder, number: int) -> Manifest:
 
 
 def _patterns(entry: PartitionEntry) -> list[str]:
-    """One glob for all shards; their names where some were written anew under another digest."""
+    """One glob for all shards; their names where some were written anew under another digest. None
+    for a partition without shards: a pattern that matches nothing is an error to who reads it.
+    """
     digits = entry.digest[:8]
     names = [shard.name for shard in entry.shards]
-    return [f"{digits}-*.tar"] if all(name.startswith(digits) for name in names) else names
+    whole = names and all(name.startswith(digits) for name in names)
+    return [f"{digits}-*.tar"] if whole else names
 
 
 @contextmanager
-def _locked(root: Folder) -> Iterator[None]:
-    """Readers of a local folder never see one version's card beside another's."""
+def locked(root: Folder) -> Iterator[None]:
+    """Who publishes in a local folder, or removes from it, does so alone."""
     if not isinstance(root, LocalFolder):
         yield
         return
@@ -95,6 +105,12 @@ def _locked(root: Folder) -> Iterator[None]:
     with (root.root / FOLDER / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def named_files(manifest: Manifest) -> list[str]:
+    """The files that a version is made of, beside its manifest and what lies beside its shards."""
+    tables = (manifest.ledger.name, manifest.files.name)
+    return [*(f"{FOLDER}/{name}" for name in tables), *(shard.name for shard in manifest.shards)]
 
 
 def ledger_name(sha256: str) -> str:

@@ -2,12 +2,13 @@
 for it; and where depth is given, the places of their patches.
 
 Payloads are addressed by content, so a new plan only makes what no earlier one made; the
-containers of a block hold its missing payloads in source order.
+containers of a block hold its missing payloads in source order. In a remote cache a container is at
+least a request's worth of bytes, of as many blocks as that takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.plan import Faults, Partition
-from pipelines.recipe import Recipe
+from pipelines.recipe import Render
 from pipelines.steps import StandIn, Workshop, stand_ins
 from pipelines.store import Receipt, Store
 from schemas.columns import one_chunk
@@ -24,7 +25,6 @@ from schemas.digest import spec_digest
 from workers.gather import by_block
 from workers.payloads import (
     ADDRESSES,
-    PAYLOADS,
     MediaPlace,
     RenderConfig,
     RenderJob,
@@ -32,45 +32,67 @@ from workers.payloads import (
     render_block,
 )
 from workers.storage.folder import Folder
+from workers.storage.local import LocalFolder
+
+_CONTAINER_BYTES = 32 << 20
+"""Of a container in a remote cache, by modelled bytes: four times what a request should move, as
+the model may be off.
+"""
+_MAX_BLOCKS = 64
+"""In one container."""
+
+
+@dataclass(frozen=True)
+class RenderPart:
+    """A block of a partition whose payloads do not exist yet, or not all of them."""
+
+    surveyed: str
+    source: str
+    stand_in: StandIn | None
+    first: int  # rows before the block in the partition's tables
+    missing: tuple[str, ...]
+    size: int  # of what is missing, modelled bytes
 
 
 @dataclass(frozen=True)
 class RenderTask:
-    """The payloads of one block that do not exist yet."""
+    """The payloads of one container, of blocks of one source."""
 
-    surveyed: str
+    parts: tuple[RenderPart, ...]
     sized: str
-    first: int  # rows before the block in the partition's tables
     root: Folder
-    stand_in: StandIn | None
-    wanted: tuple[str, ...]
     config: RenderConfig
     key: str
     store: Store
 
 
-def render_config(recipe: Recipe) -> RenderConfig:
+def render_config(render: Render) -> RenderConfig:
     """The part of the recipe that shapes payloads."""
-    render = recipe.render
     return RenderConfig(render.payload, render.codec, render.resampler)
 
 
 def addresses(workshop: Workshop, partition: Partition) -> pa.Table:
     """ADDRESSES of the partition, made once a plan."""
-    store, config = workshop.store, render_config(workshop.recipe)
-    key = spec_digest(
-        {
-            "stage": "address",
-            "payload": config.payload,
-            "render": config.spec(),
-            "sized": partition.sized.digest,
-            "surveyed": [block.surveyed.digest for block in partition.blocks],
-        }
-    )
+    store, config = workshop.store, render_config(workshop.recipe.render)
+    surveyed = [block.surveyed.digest for block in partition.blocks]
+    key = addresses_key(config, partition.sized.digest, surveyed)
     if not store.receipt("addressed", key):
         workshop.engine.local()
         store.write("addressed", key, _address(store, partition, config))
     return store.read("addressed", key)
+
+
+def addresses_key(config: RenderConfig, sized: str, surveyed: Sequence[str]) -> str:
+    """Where they are kept, by the digests of the partition's SIZED and SURVEYED tables."""
+    return spec_digest(
+        {
+            "stage": "address",
+            "payload": config.payload,
+            "render": config.spec(),
+            "sized": sized,
+            "surveyed": surveyed,
+        }
+    )
 
 
 def _address(store: Store, partition: Partition, config: RenderConfig) -> pa.Table:
@@ -97,38 +119,20 @@ def kept_rows(
     """
     rows = np.flatnonzero(pc.is_null(sized.column("drop")).to_numpy())
     within = sized.column("row").to_numpy()[rows]
-    for number, places in by_block(sized.column("block").to_numpy()[rows]).items():
-        table = store.read("surveyed", partition.blocks[number].surveyed.key)
-        yield number, rows[places], table.take(pa.array(within[places]))
-
-
-def rendered_index(store: Store) -> tuple[pa.Table, list[str]]:
-    """PAYLOADS of every container, with its number as a further column, and the
-    containers' paths in the cache.
-    """
-    tables: list[pa.Table] = []
-    paths: list[str] = []
-    there = {path for path, _ in store.folder.list("rendered")}
-    for receipt in sorted(path for path in there if path.endswith(".json")):
-        container, index = (receipt.removesuffix(".json") + end for end in (".bin", ".arrow"))
-        if not {container, index} <= there:
-            continue
-        table = store.read_at(index)
-        tables.append(
-            table.append_column("container", pa.array([len(paths)] * len(table), pa.int32()))
-        )
-        paths.append(container)
-    empty = PAYLOADS.empty_table().append_column("container", pa.array([], pa.int32()))
-    return pa.concat_tables([empty, *tables]), paths
+    places = by_block(sized.column("block").to_numpy()[rows])
+    tables = store.read_each("surveyed", [partition.blocks[n].surveyed.key for n in places])
+    for (number, here), table in zip(places.items(), tables, strict=True):
+        yield number, rows[here], table.take(pa.array(within[here]))
 
 
 def known_faults(index: pa.Table, wanted: pa.Table) -> Faults:
     """Media and depth maps that this plan asks for and that are known not to decode: reason and
     message by sha256.
     """
-    asked = pa.concat_arrays([one_chunk(wanted["key"]), one_chunk(wanted["xyz_key"])])
     faulty = index.filter(
-        pc.and_(index.column("drop").is_valid(), pc.is_in(index["key"], value_set=asked))
+        pc.and_(
+            index.column("drop").is_valid(), pc.is_in(index["key"], value_set=asked_for(wanted))
+        )
     )
     columns = (faulty.column(name).to_pylist() for name in ("key", "sha256", "drop", "message"))
     # by key, so that of two faults of a medium the same one counts in whatever container it lies
@@ -138,56 +142,93 @@ def known_faults(index: pa.Table, wanted: pa.Table) -> Faults:
 
 def render_partition(workshop: Workshop, partition: Partition, wanted: pa.Table) -> None:
     """Make every payload of the plan that does not exist yet."""
-    index, _ = rendered_index(workshop.store)
-    tasks = list(_tasks(workshop, partition, wanted, index))
-    for _ in workshop.run("render", run_render, tasks):
-        pass
+    tasks, made = list(_tasks(workshop, partition, wanted)), []
+    try:
+        for receipt in workshop.run("render", run_render, tasks):
+            made.append(receipt)  # noqa: PERF402 - those before a failure count
+    finally:
+        workshop.rendered.add(made)
 
 
-def _tasks(
-    workshop: Workshop, partition: Partition, wanted: pa.Table, index: pa.Table
-) -> Iterator[RenderTask]:
+def asked_for(wanted: pa.Table) -> pa.Array:
+    """The keys of all payloads of these ADDRESSES."""
+    return pa.concat_arrays([one_chunk(wanted["key"]), one_chunk(wanted["xyz_key"])])
+
+
+def _tasks(workshop: Workshop, partition: Partition, wanted: pa.Table) -> Iterator[RenderTask]:
+    store, config = workshop.store, render_config(workshop.recipe.render)
+    for parts in _containers(_parts(workshop, partition, wanted), store.folder):
+        keys = [key for part in parts for key in part.missing]
+        yield RenderTask(
+            parts=tuple(parts),
+            sized=partition.sized.key,
+            root=workshop.sources[parts[0].source].root,
+            config=config,
+            key=spec_digest({"stage": "render", **config.spec(), "keys": keys}),
+            store=store,
+        )
+
+
+def _parts(workshop: Workshop, partition: Partition, wanted: pa.Table) -> Iterator[RenderPart]:
+    """What is missing of each block."""
     store = workshop.store
-    known = set() if "rendered" in store.redo else set(index.column("key").to_pylist())
-    config = render_config(workshop.recipe)
+    known = set(workshop.rendered.of(asked_for(wanted)).column("key").to_pylist())
     keys = list(zip(*(wanted.column(name).to_pylist() for name in ("key", "xyz_key")), strict=True))
+    sizes = store.read("sized", partition.sized.key).column("bytes").to_numpy()
+    row = wanted.column("sized_row").to_numpy()
     first = 0
     places: Mapping[int, np.ndarray] = by_block(wanted.column("block").to_numpy())
     for number, block in enumerate(partition.blocks):
-        asked = chain.from_iterable(keys[place] for place in places.get(number, ()))
-        missing = list(dict.fromkeys(key for key in asked if key and key not in known))
+        mine = places.get(number, np.zeros(0, np.int64))
+        asked = [key for key in chain.from_iterable(keys[place] for place in mine) if key]
+        missing = tuple(dict.fromkeys(key for key in asked if key not in known))
         known.update(missing)
         if missing:
-            key = spec_digest({"stage": "render", **config.spec(), "keys": missing})
-            yield RenderTask(
-                surveyed=block.surveyed.key,
-                sized=partition.sized.key,
-                first=first,
-                root=workshop.sources[block.source].root,
-                stand_in=block.stand_in,
-                wanted=tuple(missing),
-                config=config,
-                key=key,
-                store=store,
-            )
+            size = int(sizes[np.unique(row[mine])].sum()) * len(missing) // len(asked)
+            key, one = block.surveyed.key, block.stand_in
+            yield RenderPart(key, block.source, one, first, missing, size)
         first += block.surveyed.rows
 
 
+def _containers(parts: Iterable[RenderPart], cache: Folder) -> Iterator[list[RenderPart]]:
+    """Which blocks share a container: of a local cache none, every block is a task."""
+    together: list[RenderPart] = []
+    for part in parts:
+        full = isinstance(cache, LocalFolder) or len(together) == _MAX_BLOCKS
+        if together and (
+            full
+            or together[0].source != part.source
+            or sum(one.size for one in together) >= _CONTAINER_BYTES
+        ):
+            yield together
+            together = []
+        together.append(part)
+    if together:
+        yield together
+
+
 def run_render(task: RenderTask) -> Receipt:
-    """Render one block's missing payloads: the container first, then its index,
-    then the receipt.
+    """Render the missing payloads of some blocks: the container first, then its index, then the
+    receipt.
     """
     store = task.store
-    surveyed = store.read("surveyed", task.surveyed)
-    sized = store.read("sized", task.sized).slice(task.first, len(surveyed))
-    kept = pa.array(np.flatnonzero(pc.is_null(sized.column("drop")).to_numpy()))
+    surveyed, sized = zip(*(_kept(store, task.sized, part) for part in task.parts), strict=True)
+    places = [stand_ins(part.stand_in, store) for part in task.parts]
     job = RenderJob(
-        surveyed.take(kept),
-        sized.take(kept),
-        MediaPlace(task.root, stand_ins(task.stand_in, store)),
-        frozenset(task.wanted),
+        pa.concat_tables(surveyed),
+        pa.concat_tables(sized),
+        MediaPlace(task.root, {path: at for one in places for path, at in one.items()}),
+        frozenset(key for part in task.parts for key in part.missing),
         task.config,
     )
     with store.new_path(store.path("rendered", task.key, ".bin")) as container:
         table = render_block(job, container)
     return store.write("rendered", task.key, table)
+
+
+def _kept(store: Store, sized: str, part: RenderPart) -> tuple[pa.Table, pa.Table]:
+    """Rows of the block's SURVEYED and of SIZED that are not dropped."""
+    surveyed = store.read("surveyed", part.surveyed)
+    rows = store.read("sized", sized).slice(part.first, len(surveyed))
+    kept = pa.array(np.flatnonzero(pc.is_null(rows.column("drop")).to_numpy()))
+    return surveyed.take(kept), rows.take(kept)

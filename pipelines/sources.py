@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
-
-from fsspec.utils import glob_translate
 
 from pipelines.partitions import SourceFile
 from pipelines.recipe import PolicyRule, Recipe, Source
@@ -21,6 +20,7 @@ from workers.match import Match, Rule
 from workers.sources import internvl_jsonl
 from workers.storage.folder import Folder, folder_of
 from workers.storage.local import LocalFolder
+from workers.storage.snapshot import snapshot
 
 EXTENSIONS = {
     "records": (".jsonl",),
@@ -30,7 +30,11 @@ EXTENSIONS = {
 }
 """What is taken of a folder, where `path` is one."""
 
-_WILD = re.compile(r"[*?\[]")
+READ_WHERE_THEY_LIE = ("webdataset", "parquet", "folder")
+"""Kinds whose files are, or hold, the media: they lie below the root."""
+
+_WILD = re.compile(r"\*\*/|\*\*|\*")
+_MEANS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,10 @@ class OpenSource:
         if self.pattern.endswith("/"):
             inside = path.startswith(self.pattern.lstrip("/"))
             return inside and path.endswith(EXTENSIONS[self.kind])
-        return re.fullmatch(glob_translate(self.pattern), path) is not None
+        literal = map(re.escape, _WILD.split(self.pattern))
+        wild = (_MEANS[found] for found in _WILD.findall(self.pattern))
+        pieces = chain.from_iterable(zip_longest(literal, wild, fillvalue=""))
+        return re.fullmatch("".join(pieces), path) is not None
 
 
 def open_sources(recipe: Recipe) -> list[OpenSource]:
@@ -77,7 +84,8 @@ def open_sources(recipe: Recipe) -> list[OpenSource]:
     for source in sources:
         if isinstance(source.root, LocalFolder) and not source.root.root.is_dir():
             raise RecipeError(f"sources.{source.name}.root: {source.root.url} is not a folder")
-    return sources
+    seen = {folder.url: snapshot(folder) for one in sources for folder in (one.files, one.root)}
+    return [replace(one, files=seen[one.files.url], root=seen[one.root.url]) for one in sources]
 
 
 def rules_of(recipe: Recipe, sources: Sequence[OpenSource]) -> list[Rule]:
@@ -113,11 +121,15 @@ def _opened(source: Source) -> Iterator[OpenSource]:
     kind = source.options.kind
     files, pattern, root = _places(source)
     common = (source.prompt_suffix, source.partition)
+    if kind in READ_WHERE_THEY_LIE:
+        _below(root, files, pattern, source)
     if kind != "internvl_jsonl":
         yield OpenSource(
             source.name, kind, source.options, files, pattern, root, source.weight, *common
         )
         return
+    if not pattern or pattern == "/" or _WILD.search(pattern):
+        raise RecipeError(f"sources.{source.name}.path: {source.path}: expected a meta file")
     for entry in internvl_jsonl.entries(root, _below(root, files, pattern, source)):
         media = folder_of(f"{root.url}/{entry.root}") if entry.root else root
         yield OpenSource(
@@ -138,8 +150,8 @@ def _places(source: Source) -> tuple[Folder, str, Folder]:
     base, pattern = _split(source)
     root = folder_of(source.root) if source.root else folder_of(base)
     if source.root and (f"{base}/").startswith(f"{root.url}/"):
-        pattern = f"{base[len(root.url) + 1 :]}/{pattern}".lstrip("/")
-        return root, pattern, root
+        between = base[len(root.url) + 1 :]
+        return root, f"{between}/{pattern.lstrip('/')}" if between else pattern, root
     return folder_of(base), pattern, root
 
 
@@ -150,7 +162,7 @@ def _split(source: Source) -> tuple[str, str]:
         return path.rstrip("/"), "/" if source.options.kind != "folder" else ""
     wild = _WILD.search(path)
     cut = path.rfind("/", 0, wild.start() if wild else len(path))
-    return path[:cut], path[cut + 1 :]
+    return path[:cut] or "/", path[cut + 1 :]
 
 
 def _is_folder(path: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import getpass
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -15,11 +15,14 @@ from typing import TypeVar
 from pipelines.engine import Engine
 from pipelines.partitions import SourceFile
 from pipelines.recipe import Output, Recipe
+from pipelines.rendered import Rendered
 from pipelines.sources import OpenSource, open_sources, rules_of
-from pipelines.store import Receipt, Scratch, Store
+from pipelines.store import Receipt, Redo, Scratch, Store
+from pipelines.take_down_list import TakeDownList, read_list
 from workers.match import Rule
 from workers.media_files import StandIns
 from workers.storage.folder import Folder, folder_of
+from workers.storage.snapshot import forget, snapshot
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
@@ -39,20 +42,25 @@ class Workshop:
     recipe: Recipe
     engine: Engine
     progress: Progress = silent
-    redo: frozenset[str] = frozenset()
-    """Folders of the cache whose outputs are made again."""
+    redo: Redo = field(default_factory=Redo)
+    """Folders of the cache whose outputs are made again; `assembled` stands for shards."""
 
     @cached_property
     def store(self) -> Store:
         """The cache of tables and payloads."""
         assert self.recipe.output.cache is not None  # set when the recipe is loaded
         scratch = scratch_of(self.recipe.output)
-        return Store(folder_of(self.recipe.output.cache), scratch, self.redo)
+        return Store(snapshot(folder_of(self.recipe.output.cache)), scratch, self.redo)
+
+    @cached_property
+    def rendered(self) -> Rendered:
+        """The payloads in the cache."""
+        return Rendered(self.store)
 
     @cached_property
     def output(self) -> Folder:
         """The folder of the data set."""
-        return folder_of(self.recipe.output.path)
+        return snapshot(folder_of(self.recipe.output.path))
 
     @cached_property
     def sources(self) -> dict[str, OpenSource]:
@@ -64,6 +72,11 @@ class Workshop:
         """The policies, each with what it matches."""
         return rules_of(self.recipe, list(self.sources.values()))
 
+    @cached_property
+    def take_down(self) -> TakeDownList:
+        """What is to be taken down, read once."""
+        return read_list(self.recipe.select.take_down)
+
     def run(
         self, stage: str, function: Callable[[Spec], Result], specs: Sequence[Spec]
     ) -> Iterator[Result]:
@@ -72,6 +85,9 @@ class Workshop:
         for done, result in enumerate(self.engine.map(function, specs), 1):
             self.progress(stage, done, len(specs))
             yield result
+        if specs:
+            forget(self.store.folder)
+            forget(self.output)
 
 
 def scratch_of(output: Output) -> Scratch:

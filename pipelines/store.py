@@ -9,22 +9,31 @@ local disk to be read.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 
 from schemas.errors import ContractError
 from workers.durable import whole_file
-from workers.storage.folder import Folder
+from workers.storage.drafts import draft_folder
+from workers.storage.folder import Folder, Stat
 from workers.storage.local import LocalFolder
 from workers.storage.staging import Staging
+
+One = TypeVar("One")
+Result = TypeVar("Result")
+
+_AT_ONCE = 16
+"""Small files that are asked for at the same time."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,34 @@ class Scratch:
         """The copies; one object for each thread."""
         return Staging(self.folder, self.budget_bytes)
 
+    @contextmanager
+    def draft(self) -> Iterator[Path]:
+        """An empty folder for files on their way, removed when the block ends."""
+        with draft_folder(self.folder / "drafts") as made:
+            yield made
+
+    def content(self, folder: Folder, path: str) -> bytes:
+        """A small file that seldom changes: of a remote folder, a copy may serve again."""
+        if isinstance(folder, LocalFolder):
+            return folder.read_whole(path)
+        seen = folder.stat(path)
+        if seen is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{folder.url}/{path}")
+        with self.staging() as staging:
+            return staging.local(folder, path, seen).read_bytes()
+
+
+@dataclass(frozen=True)
+class Redo:
+    """Stages whose outputs are made again: what was there at a point in time does not count."""
+
+    stages: frozenset[str] = frozenset()
+    since_s: float = 0.0
+
+    def counts(self, stage: str, found: Stat) -> bool:
+        """Whether a file of this stage is as good as done."""
+        return stage not in self.stages or found.modified_s >= self.since_s
+
 
 @dataclass(frozen=True)
 class Store:
@@ -73,8 +110,7 @@ class Store:
 
     folder: Folder
     scratch: Scratch
-    redo: frozenset[str] = frozenset()
-    """Stages whose finished outputs do not count: they are made again."""
+    redo: Redo = Redo()
 
     def path(self, stage: str, key: str, suffix: str) -> str:
         """Where a file of an output with this spec digest lies below the folder."""
@@ -82,18 +118,25 @@ class Store:
 
     def receipt(self, stage: str, key: str, root: Folder | None = None) -> Receipt | None:
         """The receipt of a finished output whose inputs below `root` are as they were, or None."""
-        if stage in self.redo:
-            return None
         try:
-            raw = json.loads(self.folder.read_whole(self.path(stage, key, ".json")))
+            raw = json.loads(self.scratch.content(self.folder, self.path(stage, key, ".json")))
             raw["inputs"] = tuple(FileState(**state) for state in raw["inputs"])
             receipt = Receipt(**raw)
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
-        if receipt.key != key or self.folder.stat(self.path(stage, key, ".arrow")) is None:
+        found = self.folder.stat(self.path(stage, key, ".arrow"))
+        if receipt.key != key or found is None or not self.redo.counts(stage, found):
             return None
         holds = root is None or all(state.holds(root) for state in receipt.inputs)
         return receipt if holds else None
+
+    def receipts(
+        self, stage: str, wanted: Mapping[str, Folder | None]
+    ) -> dict[str, Receipt | None]:
+        """The receipts of many keys, each with the root of its inputs."""
+        keys = list(wanted)
+        found = at_once(self.folder, lambda key: self.receipt(stage, key, wanted[key]), keys)
+        return dict(zip(keys, found, strict=True))
 
     def write(
         self,
@@ -124,6 +167,15 @@ class Store:
         """The table, memory-mapped. Raises ContractError if the file is not a whole Arrow file."""
         return self.read_at(self.path(stage, key, ".arrow"))
 
+    def read_all(self, stage: str, keys: Sequence[str]) -> list[pa.Table]:
+        """The tables of many keys."""
+        return at_once(self.folder, lambda key: self.read(stage, key), keys)
+
+    def read_each(self, stage: str, keys: Sequence[str]) -> Iterator[pa.Table]:
+        """The same one after another, for those who need them only for a moment."""
+        for first in range(0, len(keys), 2 * _AT_ONCE):
+            yield from self.read_all(stage, keys[first : first + 2 * _AT_ONCE])
+
     def read_at(self, path: str) -> pa.Table:
         """The table in this file of the cache, memory-mapped."""
         with self.scratch.staging() as staging:
@@ -144,10 +196,9 @@ class Store:
         if isinstance(self.folder, LocalFolder):
             yield self.folder.root / path
             return
-        self.scratch.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.scratch.folder, prefix="out-") as made:
-            yield Path(made) / "file"
-            self.folder.put(Path(made) / "file", path)
+        with self.scratch.draft() as made:
+            yield made / "file"
+            self.folder.put(made / "file", path)
 
 
 @contextmanager
@@ -157,12 +208,18 @@ def new_file(folder: Folder, path: str, scratch: Scratch) -> Iterator[int]:
         with whole_file(folder.root / path) as descriptor:
             yield descriptor
         return
-    scratch.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch.folder, prefix="out-") as made:
-        file = Path(made) / "file"
-        with whole_file(file) as descriptor:
+    with scratch.draft() as made:
+        with whole_file(made / "file") as descriptor:
             yield descriptor
-        folder.put(file, path)
+        folder.put(made / "file", path)
+
+
+def at_once(folder: Folder, work: Callable[[One], Result], many: Sequence[One]) -> list[Result]:
+    """The results of small work on files of a folder, in order; on a remote one some at a time."""
+    if isinstance(folder, LocalFolder) or len(many) < 2:
+        return [work(one) for one in many]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(work, many))
 
 
 def _read_table(path: Path) -> pa.Table:

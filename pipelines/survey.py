@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
@@ -17,6 +16,7 @@ from pipelines.steps import Block, StandIn, Workshop, stand_ins
 from pipelines.store import FileState, Receipt, Store
 from schemas.digest import spec_digest
 from schemas.errors import RecipeError
+from schemas.libraries import version
 from workers import survey as stage
 from workers.sources import folder, parquet, webdataset
 from workers.sources.block import Block as Range
@@ -45,9 +45,7 @@ def survey_blocks(workshop: Workshop, found: Mapping[str, list[Found]]) -> dict[
     """Every block of every partition, surveyed."""
     store = workshop.store
     tasks = {id(one): _task(one, store) for one in chain.from_iterable(found.values())}
-    receipts: dict[str, Receipt | None] = {
-        task.key: store.receipt("surveyed", task.key, task.root) for task in tasks.values()
-    }
+    receipts = store.receipts("surveyed", {task.key: task.root for task in tasks.values()})
     todo = {task.key: task for task in tasks.values() if receipts[task.key] is None}
     for receipt in workshop.run("survey", run_survey, list(todo.values())):
         receipts[receipt.key] = receipt
@@ -101,7 +99,8 @@ def _task(found: Found, store: Store) -> SurveyTask:
             "source": source.name,
             "options": source.options.model_dump(mode="json"),
             "path": block.path,
-            "range": [block.start, block.end, block.first_row],
+            # where a listing of media stands says nothing of what is in it
+            "range": None if source.kind == "folder" else [block.start, block.end, block.first_row],
             "content": found.content,
         }
     )

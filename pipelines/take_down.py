@@ -6,10 +6,7 @@ loses samples is written under another digest; what is left of a pack stays in i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,41 +18,15 @@ from pipelines.steps import Workshop
 from pipelines.store import Store
 from schemas.columns import Ints, one_chunk
 from schemas.digest import spec_digest
-from schemas.errors import RecipeError
 from schemas.reasons import Reason
 
-_SHA256 = re.compile("[0-9a-f]{64}")
 MESSAGE = "named by select.take_down"
-
-
-@dataclass(frozen=True)
-class TakeDownList:
-    """Ids of samples and digests of media."""
-
-    ids: frozenset[str] = frozenset()
-    sha256: frozenset[str] = frozenset()
-
-
-def read_list(path: str | None) -> TakeDownList:
-    """The list in a file: a sample id or a sha256 a line; blank and `#` lines are passed over.
-
-    Raises RecipeError where the file cannot be read.
-    """
-    if path is None:
-        return TakeDownList()
-    try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"select.take_down: {path}: {error}") from error
-    names = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
-    digests = frozenset(name for name in names if _SHA256.fullmatch(name))
-    return TakeDownList(frozenset(names - digests), digests)
 
 
 def taken_rows(workshop: Workshop, partition: Partition) -> Ints:
     """Rows of the partition's SIZED, ascending, that the list takes down."""
-    listed = read_list(workshop.recipe.select.take_down)
-    if not (listed.ids or listed.sha256):
+    listed = workshop.take_down
+    if not listed:
         return np.zeros(0, np.int64)
     store = workshop.store
     sized = store.read("sized", partition.sized.key)
@@ -73,7 +44,11 @@ def _rows_by_media(
     wanted, found = pa.array(digests, pa.string()), []
     for _, rows, surveyed in kept_rows(store, partition, sized):
         items = one_chunk(surveyed.column("items"))
-        hit = pc.is_in(pc.struct_field(items.flatten(), "sha256"), value_set=wanted)
+        media, depth = (
+            pc.is_in(pc.struct_field(items.flatten(), name), value_set=wanted)
+            for name in ("sha256", "depth_sha256")
+        )
+        hit = pc.or_(media, depth)
         parents = pc.list_parent_indices(items).filter(hit).to_numpy()
         found.append(rows[parents])
     return found

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 
 from pipelines.recipe import Recipe
 from pipelines.steps import Block, Workshop
 from pipelines.store import Receipt, Store
 from schemas.digest import spec_digest
+from schemas.libraries import version
 from workers import tokenize_text as stage
 from workers.text_config import TextConfig, TokenizeConfig
 from workers.text_tokenizers import load_tokenizer, tokenizer_digest
@@ -32,7 +32,7 @@ def tokenize_blocks(workshop: Workshop, blocks: list[Block]) -> list[Block]:
     tasks = [
         _task(workshop.recipe, shape, block, suffixes[block.source], store) for block in blocks
     ]
-    receipts = {task.key: store.receipt("tokenized", task.key) for task in tasks}
+    receipts = store.receipts("tokenized", {task.key: None for task in tasks})
     todo = {task.key: task for task in tasks if receipts[task.key] is None}
     for receipt in workshop.run("tokenize", run_tokenize, list(todo.values())):
         receipts[receipt.key] = receipt

@@ -2,36 +2,36 @@
 
 Of every shard: size, sha256, side files, checksums of its packs. Of every pack: header against
 arrays, feature spans recomputed from the grids, pictures of the size that the geometry gives.
-Then the ledger against the packs that were read, and the totals and balance figures against the
-manifest.
+Then the totals and balance figures of every partition against the manifest, the ledger against the
+packs that were read, and the table of source files.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
-from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from patchpack.header import COST_KEYS
 from patchpack.index import Index, decode_index
 from patchpack.layout import FormatError, Header, decode
 from pipelines.steps import Progress, silent
+from pipelines.verify_tables import Packed, problems_in_tables
 from pipelines.versions import read_manifest
-from schemas.manifest import FOLDER, Manifest, PartitionEntry, ShardEntry
+from schemas.manifest import Balance, Manifest, PartitionEntry, ShardEntry
 from workers.balance import slowest_over_mean
 from workers.inspect_pack import problems_in
 from workers.sidefiles import energon_offsets, index_name
 from workers.storage.folder import Folder, folder_of
-from workers.storage.local import LocalFolder
 
 MAX_PROBLEMS = 100
+_REST_BYTES = 1 << 20
 
 
 @dataclass
@@ -57,6 +57,7 @@ class _Seen:
     tokens: dict[int, tuple[int, int]] = field(
         default_factory=dict
     )  # pack -> cost tokens and attention
+    recipes: set[str] = field(default_factory=set)
     packs: int = 0
     fillers: int = 0
     loss_tokens: int = 0
@@ -69,7 +70,7 @@ def verify(place: Folder | Path, progress: Progress = silent) -> Report:
     """
     root = folder_of(place) if isinstance(place, Path) else place
     manifest, report = read_manifest(root), Report()
-    samples: list[tuple[str, str, str]] = []
+    samples: list[Packed] = []
     total, done = len(manifest.shards), 0
     progress("verify", 0, total)
     for partition in manifest.partitions:
@@ -79,48 +80,53 @@ def verify(place: Folder | Path, progress: Progress = silent) -> Report:
                 _note(header, shard, seen, report)
             done += 1
             progress("verify", done, total)
-        samples += seen.samples
+        samples += [(*place, partition.name) for place in seen.samples]
         _check_partition(partition, seen, manifest, report)
-    _check_ledger(root, manifest, samples, report)
+    for problem in problems_in_tables(root, manifest, samples):
+        report.add(problem)
     return report
 
 
 def _packs(root: Folder, shard: ShardEntry, report: Report) -> Iterator[Header]:
-    """The headers of a shard's packs that could be read; everything wrong goes to the report."""
+    """The headers of a shard's packs that could be read; everything wrong goes to the report.
+
+    The shard is read once from front to back, a pack at a time.
+    """
     report.checked["shards"] += 1
     try:
-        data = _content(root, shard.name)
         index = decode_index(root.read_whole(index_name(shard.name)))
         offsets = root.read_whole(f"{shard.name}.idx")
+        file = root.open(shard.name)
     except (OSError, FormatError) as error:
         report.add(f"{shard.name}: {error}")
         return
-    if len(data) != shard.size:
-        report.add(f"{shard.name}: {len(data)} bytes, expected {shard.size}")
-    elif hashlib.sha256(data).hexdigest() != shard.sha256:
-        report.add(f"{shard.name}: sha256 differs from the manifest's")
     if offsets != energon_offsets(index):
         report.add(f"{shard.name}.idx: differs from the shard's index")
     if len(index) != shard.packs + shard.fillers:
         report.add(f"{shard.name}: {len(index)} packs, expected {shard.packs + shard.fillers}")
-    for row in index:
-        yield from _pack(data, row, shard, report)
-
-
-def _content(root: Folder, name: str) -> memoryview:
-    """All bytes of a shard; a local one by memory map."""
-    if not isinstance(root, LocalFolder):
-        return memoryview(root.read_whole(name))
-    path = root.root / name
-    return np.memmap(path, np.uint8, "r").data if path.stat().st_size else memoryview(b"")
+    with closing(file):
+        size, digest = file.seek(0, os.SEEK_END), hashlib.sha256()
+        file.seek(0)
+        for row in index:
+            data = file.read(min(int(row["size"]), size - file.tell()))
+            digest.update(data)
+            yield from _pack(memoryview(data), row, shard, report)
+        while rest := file.read(_REST_BYTES):
+            digest.update(rest)
+    if size != shard.size:
+        report.add(f"{shard.name}: {size} bytes, expected {shard.size}")
+    elif digest.hexdigest() != shard.sha256:
+        report.add(f"{shard.name}: sha256 differs from the manifest's")
 
 
 def _pack(data: memoryview, row: Index, shard: ShardEntry, report: Report) -> Iterator[Header]:
+    """`data` is what the shard has where the index says that the pack is."""
     key = bytes(row["key"]).decode("ascii", "replace")
     members = []
     for name in ("header", "arrays"):
         start, size = int(row[f"{name}_offset"]), int(row[f"{name}_size"])
-        member = data[start : start + size]
+        begin = start - int(row["offset"])
+        member = data[begin : begin + size]
         if len(member) != size or zlib.crc32(member) != row[f"{name}_crc32"]:
             report.add(f"{shard.name}: pack {key} at byte {start}: {name} damaged")
             return
@@ -160,10 +166,13 @@ def _note(header: Header, shard: ShardEntry, seen: _Seen, report: Report) -> Non
     if not (digits.isascii() and digits.isdecimal()):
         report.add(f"{shard.name}: {header.key!r} does not number a pack")
         return
+    if header.key[:8] != shard.name[:8]:
+        report.add(f"{shard.name}: pack {header.key} is of another shard")
     number = int(digits)
     if number in seen.tokens:
         report.add(f"{shard.name}: pack {header.key} occurs twice")
     seen.tokens[number] = header.cost.tokens, header.cost.attention
+    seen.recipes.add(header.recipe)
     seen.packs += not header.filler
     seen.fillers += header.filler
     seen.loss_tokens += sum(header.loss_tokens)
@@ -190,44 +199,22 @@ def _check_partition(
     for name, have, want in zip(names, found, stated, strict=True):
         if have != want:
             report.add(f"partition {partition.name}: {have} {name}, the manifest says {want}")
+    for recipe in seen.recipes - {partition.recipe_digest}:
+        report.add(f"partition {partition.name}: packs of recipe {recipe}")
     expected = partition.rows * manifest.lanes
     if sorted(seen.tokens) != list(range(expected)):
         report.add(f"partition {partition.name}: packs are not numbered 0 to {expected - 1}")
         return
     costs = np.array([seen.tokens[number] for number in range(expected)], np.int64).reshape(-1, 2)
-    balance = slowest_over_mean(costs[:, 0], costs[:, 1], manifest.lanes)
-    if balance != partition.balance.slowest_over_mean:
+    balance = Balance(
+        fill=round(tokens / max(seen.packs * manifest.capacity, 1), 6),
+        lower_bound=-(-tokens // manifest.capacity),
+        slowest_over_mean=slowest_over_mean(costs[:, 0], costs[:, 1], manifest.lanes),
+    )
+    if balance != partition.balance:
         report.add(
             f"partition {partition.name}: balance is {balance}, "
-            f"the manifest says {partition.balance.slowest_over_mean}"
+            f"the manifest says {partition.balance}"
         )
     if costs[:, 0].max(initial=0) > manifest.capacity:
         report.add(f"partition {partition.name}: a pack has more than {manifest.capacity} tokens")
-
-
-def _check_ledger(
-    root: Folder, manifest: Manifest, samples: list[tuple[str, str, str]], report: Report
-) -> None:
-    name = manifest.ledger.name
-    try:
-        data = root.read_whole(f"{FOLDER}/{name}")
-        table = pq.read_table(pa.BufferReader(data))
-    except (OSError, pa.ArrowInvalid) as error:
-        report.add(f"{name}: {error}")
-        return
-    if hashlib.sha256(data).hexdigest() != manifest.ledger.sha256:
-        report.add(f"{name}: sha256 differs from the manifest's")
-    kept = table.filter(table.column("drop").is_null())
-    recorded = Counter(
-        zip(*(kept.column(n).to_pylist() for n in ("sample_id", "pack", "shard")), strict=True)
-    )
-    for sample_id, pack, shard in list(recorded - Counter(samples))[:10]:
-        report.add(f"{name}: {sample_id} is not in pack {pack} of {shard}")
-    for sample_id, pack, shard in list(Counter(samples) - recorded)[:10]:
-        report.add(f"{name}: {sample_id} in pack {pack} of {shard} has no row")
-    dropped = dict(sorted(Counter(table.column("drop").drop_null().to_pylist()).items()))
-    ledger = manifest.ledger
-    if dropped != ledger.dropped or ledger.seen != ledger.packed + sum(dropped.values()):
-        report.add(
-            f"{name}: drops {dropped} do not add up to {ledger.seen} seen, {ledger.packed} packed"
-        )

@@ -14,6 +14,9 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+_BLOCK = 1 << 12
+"""Rows that are taken at once, so that their indexes stay in the cache."""
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -42,7 +45,7 @@ class Ragged:
     def empty(cls, rows: int, width: int | None = None) -> Self:
         """`rows` empty lists; of tuples of `width` numbers if given."""
         shape = (0,) if width is None else (0, width)
-        return cls(np.zeros(shape, np.int64), np.zeros(rows + 1, np.int64))
+        return cls(np.zeros(shape, np.int64), np.broadcast_to(np.int64(0), rows + 1))
 
     @classmethod
     def where(cls, rows: Bools, values: Ints) -> Self:
@@ -69,8 +72,14 @@ class Ragged:
         """The lists at these positions, in this order."""
         counts = self.counts[rows]
         offsets = _offsets(counts)
-        index = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts)
-        return Ragged(self.values.take(index, axis=0), offsets)
+        moved = self.offsets[:-1][rows] - offsets[:-1]
+        values = np.empty((int(offsets[-1]), *self.values.shape[1:]), np.int64)
+        for start in range(0, len(rows), _BLOCK):
+            some = slice(start, start + _BLOCK)
+            first, last = offsets[start], offsets[start : start + _BLOCK + 1][-1]
+            index = np.arange(first, last) + np.repeat(moved[some], counts[some])
+            values[first:last] = self.values.take(index, axis=0)
+        return Ragged(values, offsets)
 
     def sums(self, of: Ints) -> Ints:
         """[n] the sum over each row of `of`, which has one number a value."""

@@ -216,9 +216,8 @@ class Sized:
             **{one.name: getattr(self.layout, one.name) for one in fields(self.layout)},
             "vision_tokens": self.layout.vision_tokens,
         }
-        columns["thumbnail"] = pa.array(THUMBNAILS, pa.string()).take(
-            pa.array(columns["thumbnail"])
-        )
+        names = pa.array(THUMBNAILS, pa.string())
+        columns["thumbnail"] = names.take(_array(columns["thumbnail"], pa.int64(), len(self)))
         arrays = [_array(columns[one.name], one.type, len(self)) for one in SIZED_ITEM]
         return pa.Table.from_arrays(arrays, schema=SIZED_ITEM)
 
@@ -234,7 +233,7 @@ def _array(values: Any, kind: pa.DataType, rows: int) -> pa.Array:
         return _sparse(values)
     if values.ndim == 2:
         return _fixed(values)
-    return pa.array(values, kind)
+    return pa.array(np.ascontiguousarray(values), kind)  # of one repeated value, too
 
 
 def _fixed(values: Ints) -> pa.Array:
@@ -252,4 +251,5 @@ def _sparse(values: npt.NDArray[np.object_]) -> pa.Array:
 def _lists(ragged: Ragged) -> pa.Array:
     values = ragged.values
     inner = _fixed(values) if values.ndim == 2 else pa.array(values.astype(np.int32), pa.int32())
-    return pa.ListArray.from_arrays(pa.array(ragged.offsets, pa.int32()), inner)
+    offsets = _array(ragged.offsets, pa.int32(), len(ragged) + 1)
+    return pa.ListArray.from_arrays(offsets, inner)

@@ -137,8 +137,8 @@ def crc_of(chunk: bytes) -> bytes:
 
 def write_recipe(
     path: Path,
-    output: Path,
-    sources: Mapping[str, Path],
+    output: Path | str,
+    sources: Mapping[str, Path | str],
     *,
     payload: str = "pixels",
     max_tokens: int = 512,

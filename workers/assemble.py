@@ -26,8 +26,10 @@ from workers.cameras import XYZ, camera_arrays
 from workers.expand import Expanded, VisionBlock, VisionIds, expand
 from workers.gather import Item, Sample
 
-VERSION = 2
-"""Raised when the bytes of a pack change for the same samples and payloads."""
+VERSION = 3
+"""Raised when the bytes of a pack change for the same samples and payloads, or which packs a shard
+holds.
+"""
 
 
 class Part(NamedTuple):

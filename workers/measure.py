@@ -99,7 +99,9 @@ class Measurer:
             file.close()
 
     def _tar_notes(self, ref: Ref) -> tuple[str, ...]:
-        repeated = ref.member and ref.member in self._files.index(ref.path).repeated
+        if not ref.member or _span(ref):
+            return ()
+        repeated = ref.member in self._files.index(ref.path).repeated
         return ("repeated_member",) if repeated else ()  # the first of that name was taken
 
 

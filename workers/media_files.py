@@ -21,9 +21,11 @@ from schemas.reasons import Reason
 from workers.faults import Fault
 from workers.storage.folder import Folder, folder_of
 from workers.storage.local import LocalFolder
-from workers.tarindex import TarIndex, scan_by
+from workers.tarindex import TarIndex, scan
 
 MAX_OPEN_FILES = 64
+MAX_OPEN_REMOTE = 16
+"""Each holds what was read ahead: 8 MiB, of small files all there is."""
 MAX_TAR_INDEXES = 8
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
 
@@ -53,6 +55,9 @@ class _Open(Protocol):
     def again(self) -> tuple[Callable[[int, int], bytes], Callable[[], None]]:
         """`read` and `close` of the same file opened once more."""
 
+    def index(self) -> TarIndex:
+        """The members, where it is a tar."""
+
     def close(self) -> None:
         """Close it."""
 
@@ -64,6 +69,7 @@ class MediaFiles:
         self.inputs: dict[str, Input] = {}
         self._root = folder_of(root) if isinstance(root, Path) else root
         self._stand_ins = stand_ins or {}
+        self._most = MAX_OPEN_FILES if isinstance(self._root, LocalFolder) else MAX_OPEN_REMOTE
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._indexes: OrderedDict[str, TarIndex] = OrderedDict()
 
@@ -101,8 +107,7 @@ class MediaFiles:
     def index(self, path: str) -> TarIndex:
         """The members of one tar."""
         if path not in self._indexes:
-            file = self._file(path)
-            self._indexes[path] = scan_by(file.read, file.size)
+            self._indexes[path] = self._file(path).index()
             if len(self._indexes) > MAX_TAR_INDEXES:
                 self._indexes.popitem(last=False)
         self._indexes.move_to_end(path)
@@ -134,7 +139,7 @@ class MediaFiles:
         if path not in self._stand_ins:
             self.inputs[path] = Input(path, opened.size, opened.version)
         self._open[path] = opened
-        if len(self._open) > MAX_OPEN_FILES:
+        if len(self._open) > self._most:
             self._open.popitem(last=False)[1].close()
         return opened
 
@@ -158,6 +163,9 @@ class _LocalFile:
         fd = os.dup(self._fd)
         return lambda size, offset: _pread(fd, size, offset), lambda: os.close(fd)
 
+    def index(self) -> TarIndex:
+        return scan(self.read, self.size)
+
     def close(self) -> None:
         os.close(self._fd)
 
@@ -170,21 +178,33 @@ class _RemoteFile:
         if found is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         self.size, self.version = found.size, found.version
-        self._folder, self._path = folder, path
+        self._folder, self._path, self._seen = folder, path, found
         self._file: BinaryIO | None = None
 
     def read(self, size: int, offset: int) -> bytes:
         if self._file is None:
-            self._file = self._folder.open(self._path)
+            self._file = self._folder.open(self._path, self._seen)
         return _read_at(self._file, size, offset)
 
     def again(self) -> tuple[Callable[[int, int], bytes], Callable[[], None]]:
-        file = self._folder.open(self._path)
+        file = self._folder.open(self._path, self._seen)
         return lambda size, offset: _read_at(file, size, offset), file.close
+
+    def index(self) -> TarIndex:
+        key = f"{self._folder.url}/{self._path}", self.version
+        if key not in _REMOTE_INDEXES:
+            _REMOTE_INDEXES[key] = scan(self.read, self.size)
+            if len(_REMOTE_INDEXES) > MAX_TAR_INDEXES:
+                _REMOTE_INDEXES.popitem(last=False)
+        return _REMOTE_INDEXES[key]
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+_REMOTE_INDEXES: OrderedDict[tuple[str, str], TarIndex] = OrderedDict()
+"""By URL and version, for all blocks of this process: a remote tar is read whole to be indexed."""
 
 
 def _open_regular(absolute: str) -> int:

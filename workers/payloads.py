@@ -13,12 +13,12 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import pyarrow as pa
 
+from schemas.libraries import version
 from workers.cameras import XYZ, render_xyz
 from workers.coordinates import Placement
 from workers.durable import whole_file, write_all

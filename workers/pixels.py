@@ -14,6 +14,7 @@ from typing import Literal, TypedDict
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from schemas.reasons import Reason
@@ -191,10 +192,20 @@ class _Hand:
             return image
         if self._resampler == "pillow":
             return image.resize((width, height), _FILTERS[self._resample])
-        # OpenCV's cubic does not look at all source pixels when it shrinks; its area filter does
-        shrinks = width <= image.width and height <= image.height
-        method = cv2.INTER_AREA if shrinks else _CV2_FILTERS[self._resample]
-        return Image.fromarray(cv2.resize(np.asarray(image), (width, height), interpolation=method))
+        return Image.fromarray(_by_opencv(np.asarray(image), width, height, self._resample))
+
+
+def _by_opencv(
+    pixels: npt.NDArray[np.uint8], width: int, height: int, resample: str
+) -> npt.NDArray[np.uint8]:
+    """Shrunk by averages, then enlarged: OpenCV's other filters look at a few source pixels only,
+    however many become one.
+    """
+    less = (min(width, pixels.shape[1]), min(height, pixels.shape[0]))
+    for size, method in ((less, cv2.INTER_AREA), ((width, height), _CV2_FILTERS[resample])):
+        if size != pixels.shape[1::-1]:
+            pixels = np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
+    return pixels
 
 
 def _pasted(image: Image.Image, canvas_wh: list[int], xy: list[int], rgb: list[int]) -> Image.Image:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from schemas.columns import flat, offsets, one_chunk
 from schemas.errors import ContractError
-from workers.regions import NUMBERS, Region, outside, write
+from workers.regions import Region, outside, written
 from workers.text_config import Regions
 
 
@@ -43,21 +43,24 @@ def region_texts(surveyed: pa.Table, way: Regions) -> RegionTexts:
     row = np.searchsorted(offsets(rows), turn, side="right") - 1
     items = one_chunk(surveyed.column("items"))
     first = offsets(items)
+    places = parts.take(pa.array(found))
+    names, labels, numbers, xy = (
+        pc.struct_field(places, name).to_pylist() for name in ("kind", "text", "item", "xy")
+    )
+    regions = [Region(*one) for one in zip(numbers, labels, map(tuple, xy), strict=True)]
+    item = np.array(numbers, np.int64)
+    shown = np.diff(first)[row]
+    if (wrong := (item < 0) | (item >= shown)).any():
+        raise ContractError(f"a region of item {item[wrong][0]}, of {shown[wrong][0]}")
     sides = [pc.struct_field(flat(items), name).to_numpy() for name in ("width", "height")]
-    texts: dict[int, str] = {}
+    wh = np.stack(sides, axis=1)[first[row] + item].astype(np.int64)
+    texts = written(regions, wh, way)
     late: dict[int, list[Region]] = {}
     faults: dict[int, str] = {}
-    places = parts.take(pa.array(found)).to_pylist()
-    for number, owner, place in zip(found.tolist(), row.tolist(), places, strict=True):
-        region = Region(place["item"], place["text"], tuple(place["xy"]))
-        shown = int(first[owner + 1] - first[owner])
-        if not 0 <= region.item < shown:
-            raise ContractError(f"a {place['kind']} of item {region.item}, there are {shown}")
-        wh = [int(side[first[owner] + region.item]) for side in sides]
-        if outside(region, wh):
-            where = f"{place['kind']} {list(region.xy)} of item {region.item}"
-            faults.setdefault(owner, f"{where} is not inside {wh[0]}×{wh[1]}")
-        texts[number] = write(region, wh, way)
-        if NUMBERS in texts[number]:
+    for owner, name, region, size in zip(row.tolist(), names, regions, wh.tolist(), strict=True):
+        if outside(region, size):
+            where = f"{name} {list(region.xy)} of item {region.item}"
+            faults.setdefault(owner, f"{where} is not inside {size[0]}×{size[1]}")
+        if way == "qwen2_5_vl":
             late.setdefault(owner, []).append(region)
-    return RegionTexts(texts, late, faults)
+    return RegionTexts(dict(zip(found.tolist(), texts, strict=True)), late, faults)

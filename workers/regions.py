@@ -22,8 +22,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
+import numpy as np
+
+from schemas.ragged import Floats, Ints
 from workers.coordinates import thousandths, whole_shares
 from workers.text_config import REGION_NAMES, Regions
 
@@ -52,46 +56,54 @@ class Region(NamedTuple):
 
 def outside(region: Region, wh: Sequence[int]) -> bool:
     """Whether the region leaves its picture."""
-    pairs = tuple(zip(region.xy[::2], region.xy[1::2], strict=True))
+    pairs = zip(region.xy[::2], region.xy[1::2], strict=True)
     return any(not (0 <= x <= wh[0] and 0 <= y <= wh[1]) for x, y in pairs)
 
 
-def write(region: Region, wh: Sequence[int], way: Regions) -> str:
-    """The region as the text has it; `wh` is the size of the source picture."""
-    if way in _TAGS:
-        return _tagged(region, wh, way)
-    if way in ("qwen2_5_vl", "qwen3_vl"):
-        name = "bbox_2d" if len(region.xy) == 4 else "point_2d"
-        numbers = NUMBERS if way == "qwen2_5_vl" else listed(thousandths(region.xy, wh).tolist())
-        label = json.dumps(region.label, ensure_ascii=False)
-        return f'{{"{name}": [{numbers}]' + (f', "label": {label}}}' if region.label else "}")
-    shares = _of_square(region.xy, wh) if way == "llava" else _of_picture(region.xy, wh)
-    return f"{region.label} [{listed(shares)}]" if region.label else f"[{listed(shares)}]"
+def written(regions: Sequence[Region], wh: Ints, way: Regions) -> list[str]:
+    """The regions as the text has them; `wh` [n, 2] are the sizes of their source pictures.
+
+    What is outside is written as if it stood on the edge: no number overflows.
+    """
+    counts = [len(region.xy) for region in regions]
+    points = np.array([value for region in regions for value in region.xy]).reshape(-1, 2)
+    sizes = np.repeat(wh, np.array(counts, np.int64) // 2, axis=0)
+    numbers = _numbers(np.clip(points, 0, sizes), sizes, way)
+    ends = accumulate(counts)
+    return [
+        _write(region.label, numbers[end - count : end], way)
+        for region, count, end in zip(regions, counts, ends, strict=True)
+    ]
 
 
 def listed(numbers: Sequence[float]) -> str:
-    """Between their brackets."""
+    """As they stand between brackets."""
     return ", ".join(map(str, numbers))
 
 
-def _tagged(region: Region, wh: Sequence[int], way: str) -> str:
-    label_start, label_end, start, end = (_MARK[name] for name in _TAGS[way])
-    label = f"{label_start}{region.label}{label_end}" if region.label else ""
-    whole = whole_shares(region.xy, wh, 999 if way == "deepseek_vl2" else 1000).tolist()
-    if way == "qwen2_vl":
-        corners = zip(whole[::2], whole[1::2], strict=True)
-        numbers = ",".join(f"({x},{y})" for x, y in corners)
-    else:
-        numbers = f"[[{listed(whole)}]]"
-    return f"{label}{start}{numbers}{end}"
+def _numbers(points: Floats, wh: Ints, way: Regions) -> list[float]:
+    """x, y, x, y, … of points [p, 2] in pictures [p, 2]; those of qwen2_5_vl are not used."""
+    if way == "llava":
+        side = wh.max(axis=1, keepdims=True)
+        shares = ((points + (side - wh) // 2) / side).ravel().tolist()
+        return [round(share, 2) for share in shares]
+    if way in ("fractions", "auto"):
+        return [round(share, 3) for share in (points / wh).ravel().tolist()]
+    whole = whole_shares(points, wh, 999) if way == "deepseek_vl2" else thousandths(points, wh)
+    return [*whole.ravel().tolist()]
 
 
-def _of_square(xy: Sequence[float], wh: Sequence[int]) -> list[float]:
-    """Shares of the square that `expand2square` makes around the picture."""
-    side = max(wh)
-    margins = [(side - length) // 2 for length in wh] * 2
-    return [round((value + more) / side, 2) for value, more in zip(xy, margins, strict=False)]
-
-
-def _of_picture(xy: Sequence[float], wh: Sequence[int]) -> list[float]:
-    return [round(value / length, 3) for value, length in zip(xy, [*wh] * 2, strict=False)]
+def _write(label: str, numbers: Sequence[float], way: Regions) -> str:
+    if way in _TAGS:
+        label_start, label_end, start, end = (_MARK[name] for name in _TAGS[way])
+        corners = zip(numbers[::2], numbers[1::2], strict=True)
+        pairs = ",".join(f"({x},{y})" for x, y in corners)
+        said = pairs if way == "qwen2_vl" else f"[[{listed(numbers)}]]"
+        named = f"{label_start}{label}{label_end}" if label else ""
+        return f"{named}{start}{said}{end}"
+    if way in ("qwen2_5_vl", "qwen3_vl"):
+        name = "bbox_2d" if len(numbers) == 4 else "point_2d"
+        said = NUMBERS if way == "qwen2_5_vl" else listed(numbers)
+        more = f', "label": {json.dumps(label, ensure_ascii=False)}' if label else ""
+        return f'{{"{name}": [{said}]{more}}}'
+    return f"{label} [{listed(numbers)}]" if label else f"[{listed(numbers)}]"

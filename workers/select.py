@@ -2,7 +2,8 @@
 
 Nothing is removed: a dropped sample keeps its row with a reason. Here it keeps all but what
 cannot be used: faults found by the survey or by rendering, ids that came before, weights that
-leave no copy.
+leave no copy. What a recipe does not ask for, by a weight or as the other side of a split, has no
+faults: they count where it is asked for, and a small share is not drowned in the faults of all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from schemas.reasons import Reason
 from schemas.tables import SELECTED, conform
 from workers.measure import place_of
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,16 @@ def _select_block(
     copies = []
     for row, sample_id in enumerate(ids):
         weight = config.weights[sources[row]]
-        if weight == 0:  # a source that is switched off has no faults
-            drops[row], messages[row] = Reason.ZERO_WEIGHT.value, "the weight of its source is 0"
-        if drops[row] is None:
-            drops[row], messages[row] = _not_wanted(sample_id, config, seen)
+        count = copies_of(sample_id, weight, config.seed)
+        if not count:
+            left = f"weight {weight} left no copy" if weight else "the weight of its source is 0"
+            drops[row], messages[row] = Reason.ZERO_WEIGHT.value, left
+        elif side := _other_side(sample_id, config):
+            drops[row], messages[row] = Reason.HELD_OUT.value, side
+        elif drops[row] is None:
+            drops[row], messages[row] = _duplicate(sample_id, config, seen)
         seen.setdefault(sample_id, origins[row])
-        count = copies_of(sample_id, weight, config.seed) if drops[row] is None else 0
-        if count == 0 and drops[row] is None:
-            drops[row] = Reason.ZERO_WEIGHT.value
-            messages[row] = f"weight {weight} left no copy"
-        copies.append(count)
+        copies.append(count if drops[row] is None else 0)
     columns = [ids, [number] * len(ids), list(range(len(ids))), copies, drops, messages]
     return pa.Table.from_arrays(
         [pa.array(column, field.type) for column, field in zip(columns, SELECTED, strict=True)],
@@ -77,16 +78,22 @@ def _select_block(
     )
 
 
-def _not_wanted(
+def _other_side(sample_id: str, config: SelectConfig) -> str | None:
+    if not config.held_out:
+        return None
+    if is_held_out(sample_id, config.held_out) != (config.part == "train"):
+        return None
+    side = "held out" if config.part == "train" else "no part of what is held out"
+    return f"{side}: split.held_out = {config.held_out}"
+
+
+def _duplicate(
     sample_id: str, config: SelectConfig, seen: Mapping[str, str]
 ) -> tuple[str | None, str | None]:
     if sample_id in seen:
         return Reason.DUPLICATE_ID.value, f"same id as {seen[sample_id]}"
     if config.earlier_ids and id_hash(sample_id) in config.earlier_ids:
         return Reason.DUPLICATE_ID.value, "an earlier partition has this id"
-    if config.held_out and is_held_out(sample_id, config.held_out) == (config.part == "train"):
-        side = "held out" if config.part == "train" else "no part of what is held out"
-        return Reason.HELD_OUT.value, f"{side}: split.held_out = {config.held_out}"
     return None, None
 
 

@@ -4,9 +4,7 @@ full.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from mmap import PROT_READ, mmap
 from pathlib import Path
@@ -16,13 +14,13 @@ from typing import NamedTuple, Self
 from patchpack.layout import Header, encode, filler
 from schemas.errors import BuildError
 from workers.assemble import PackStyle, Part, Place, assemble
+from workers.fetched import Fetched, File, Span
 from workers.gather import Sample
 from workers.known_media import check_unchanged, read_known
 from workers.media_files import MediaFiles
 from workers.sidefiles import index_of, write_shard_files
 from workers.storage.folder import Folder
 from workers.storage.local import LocalFolder
-from workers.storage.staging import Staging
 from workers.tarwriter import ShardSummary, shard_writer
 
 
@@ -51,8 +49,7 @@ class PlannedPack:
 def write_shard(
     path: Path,
     packs: Iterable[PlannedPack],
-    folders: Mapping[str, Folder],
-    staging: Staging,
+    read: Callable[[Piece], Part],
     style: PackStyle,
 ) -> tuple[ShardSummary, int]:
     """Write a shard and its side files, whole or not at all; its summary, and the packs with
@@ -61,9 +58,7 @@ def write_shard(
     Raises BuildError for a source file that is no longer what the survey saw.
     """
     headers: list[Header] = []
-    with ExitStack() as stack:
-        writer = stack.enter_context(shard_writer(path))
-        read = stack.enter_context(_Reader(folders, staging))
+    with shard_writer(path) as writer:
         for planned in packs:
             if planned.samples:
                 parts = [[read(piece) for piece in pieces] for pieces in planned.pieces]
@@ -84,15 +79,13 @@ def write_shard(
     return summary, sum(not header.filler for header in headers)
 
 
-class _Reader:
-    """The bytes of pieces; of the cache as views of files that nobody changes, nothing is copied.
-
-    Files of remote folders are copied to local disk first: a shuffled gather must not become a
-    request a sample.
+class Reader:
+    """The bytes of pieces; of a local cache as views of files that nobody changes, nothing is
+    copied. What lies in remote folders is `fetched`.
     """
 
-    def __init__(self, folders: Mapping[str, Folder], staging: Staging) -> None:
-        self._folders, self._staging = folders, staging
+    def __init__(self, folders: Mapping[str, Folder], fetched: Fetched | None) -> None:
+        self._folders, self._fetched = folders, fetched
         self._containers: dict[str, memoryview] = {}
         self._media = {
             name: MediaFiles(folder)
@@ -114,32 +107,24 @@ class _Reader:
 
     def __call__(self, piece: Piece) -> Part:
         """The bytes of one piece. Raises BuildError where they are not those of the survey."""
-        if not piece.folder:
-            data: bytes | memoryview = self._view(piece)
-        elif piece.folder in self._media:
+        folder = self._folders[piece.folder]
+        if not isinstance(folder, LocalFolder):
+            assert self._fetched is not None
+            data = self._fetched(File(piece.folder, piece.path), Span(piece.offset, piece.size))
+        elif piece.folder:
             files = self._media[piece.folder]
             data = read_known(files, piece.path, piece.offset, piece.size)
         else:
-            data = self._staged(piece)
+            data = self._view(folder, piece)
         if piece.sha256:
             check_unchanged(piece.path, [data], piece.sha256)
         return Part(data, piece.format)
 
-    def _view(self, piece: Piece) -> memoryview:
+    def _view(self, cache: LocalFolder, piece: Piece) -> memoryview:
         if piece.path not in self._containers:
-            path = self._staging.local(self._folders[""], piece.path)
-            with path.open("rb") as file:
+            with cache.open(piece.path) as file:
                 self._containers[piece.path] = memoryview(mmap(file.fileno(), 0, prot=PROT_READ))
         data = self._containers[piece.path][piece.offset : piece.offset + piece.size]
         if len(data) != piece.size:
             raise BuildError(f"{piece.path} of the cache is cut short; delete it and build again")
         return data
-
-    def _staged(self, piece: Piece) -> bytes:
-        try:
-            path = self._staging.local(self._folders[piece.folder], piece.path)
-        except FileNotFoundError as error:
-            what = f"{piece.path}: {error.strerror}; the file changed while the build read it"
-            raise BuildError(f"{what}, build again") from error
-        with path.open("rb") as file:
-            return os.pread(file.fileno(), piece.size, piece.offset)

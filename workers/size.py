@@ -25,8 +25,7 @@ from schemas.sized import Media, Sized
 from schemas.tables import PLANNED_ITEM, SIZED, conform
 from workers.fit import Step, steps_of
 from workers.kept import Kept, kept_samples, with_text_drops
-from workers.late_text import Encode, LateTexts, late_column, late_texts
-from workers.marked_text import Row
+from workers.late_text import Encode, LateTexts, late_texts
 from workers.match import Rule, chosen
 from workers.policies.blocks import blocks
 from workers.run_text import RunText
@@ -65,7 +64,7 @@ class _Plan:
     texts: RunText
     costs: Ints  # [m, 5] LLM tokens with texts, patches, ViT attention, payload bytes, runs
     resized_wh: Ints  # [m, 2]
-    late: dict[int, Row]  # texts of samples that waited for sizes
+    late: LateTexts
     text_tokens: Ints  # [s]
     loss_tokens: Ints  # [s]
     fit: Ints  # [s]
@@ -96,7 +95,7 @@ def size(
         texts=RunText(config.encode),
         costs=np.zeros((media, 5), np.int64),
         resized_wh=np.zeros((media, 2), np.int64),
-        late={},
+        late=late_texts(kept, tokenized),
         text_tokens=kept.text_tokens.copy(),
         loss_tokens=kept.loss_tokens.copy(),
         fit=np.zeros(samples, np.int64),
@@ -108,7 +107,6 @@ def size(
     # steps that a sample can take: as many as the most patient of its policies
     depth = np.array([*(len(chain) - 1 for chain in chains), 0], np.int64)[rule]
     depth = _most_per_sample(depth, kept)
-    waiting = late_texts(kept, tokenized)
     todo, step = np.flatnonzero(is_none(plan.drop)), 0
     while len(todo):
         plan.fit[todo] = step
@@ -117,7 +115,7 @@ def size(
             mine = items[rule[items] == number]
             for part in blocks(len(mine)):
                 _decide(plan, kept, mine[part], chain[: step + 1][-1], config)
-        _write_late(plan, waiting, todo[is_none(plan.drop[todo])], config)
+        _write_late(plan, todo[is_none(plan.drop[todo])], config)
         too_long = _lengths(plan, kept) > config.capacity
         over = too_long[todo] & is_none(plan.drop[todo])
         _too_long(plan, kept, todo[over & (depth[todo] <= step)], config.capacity)
@@ -171,12 +169,11 @@ def _decide(plan: _Plan, kept: Kept, items: Ints, step: Step, config: SizeConfig
         plan.refuse(owner, reason, f"item {number}: {sized.message[item]}{after}")
 
 
-def _write_late(plan: _Plan, waiting: LateTexts, samples: Ints, config: SizeConfig) -> None:
+def _write_late(plan: _Plan, samples: Ints, config: SizeConfig) -> None:
     """Write the texts of these samples that state pixels, for the sizes that are decided now."""
-    for sample, row in waiting.written(samples, plan.resized_wh, config.encode_documents):
+    for sample, row in plan.late.write(samples, plan.resized_wh, config.encode_documents):
         if row.drop is not None:
             plan.refuse(sample, row.drop, str(row.message))
-        plan.late[sample] = row
         plan.text_tokens[sample] = len(row.tokens)
         plan.loss_tokens[sample] = (row.loss[1::2] - row.loss[::2]).sum()
 
@@ -247,7 +244,6 @@ def _table(selected: pa.Table, kept: Kept, plan: _Plan) -> pa.Table:
         column[kept.place[live_samples]] = values[live_samples]
         return column
 
-    live_late = {int(kept.place[n]): row for n, row in plan.late.items() if alive[n]}
     lengths = _lengths(plan, kept)
     drop, message = selected.column("drop").to_pylist(), selected.column("message").to_pylist()
     for sample in np.flatnonzero(~alive).tolist():
@@ -262,7 +258,7 @@ def _table(selected: pa.Table, kept: Kept, plan: _Plan) -> pa.Table:
         "copies": pa.array(spread(_copies(selected, kept)), pa.int32()),
         "items": lists(geometry.to_struct_array().combine_chunks(), item_counts),
         "run_text": lists(run_text, run_counts),
-        "text": late_column(live_late, rows),
+        "text": plan.late.column(kept.place, alive, rows),
         "fit": pa.array(spread(plan.fit), pa.int32()),
         "loss_tokens": spread(plan.loss_tokens),
         "tokens": spread(lengths),

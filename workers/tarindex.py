@@ -2,8 +2,8 @@
 
 Each 512-byte header is read alone, verified by its checksum, and leads to the next. ustar, GNU long
 names and PAX `path` and `size` are understood. `walk` gives every member of any kind; `scan` passes
-over links, devices and sparse files. Some 130,000 headers a second, where `tarfile` does 30,000 and takes damage for
-the end of the archive without a word.
+over links, devices and sparse files. Some 130,000 headers a second, where `tarfile` does 30,000 and
+takes damage for the end of the archive without a word.
 
 - Damage (a wrong checksum, data beyond the end of the file, a missing end mark, bytes after it) is
   kept with its position. Members before it stay usable; what lies behind it cannot be trusted.
@@ -12,11 +12,9 @@ the end of the archive without a word.
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 BLOCK = 512
@@ -87,12 +85,7 @@ class _Stated(NamedTuple):
 _PLAIN = _Stated()
 
 
-def scan(fd: int) -> TarIndex:
-    """Index the tar open at this descriptor. Raises OSError where reading itself fails."""
-    return scan_by(partial(os.pread, fd), os.fstat(fd).st_size)
-
-
-def scan_by(read: Read, size: int) -> TarIndex:
+def scan(read: Read, size: int) -> TarIndex:
     """Index the tar of so many bytes behind `read`."""
     members: dict[str, tuple[int, int]] = {}
     repeated: set[str] = set()

@@ -29,7 +29,7 @@ def made(folder: Path, *samples: dict[str, Any]) -> list[dict[str, Any]]:
 
 def parsed(record: dict[str, Any]) -> Sample:
     text = json.dumps(record).encode()
-    return parse_line(RecordText(1, 0, len(text), text))
+    return parse_line(RecordText(1, 0, len(text), text), "records.jsonl")
 
 
 def file(path: str) -> dict[str, Any]:

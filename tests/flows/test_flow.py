@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from prefect import flow
 from prefect.artifacts import Artifact as Artifacts
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import Artifact, State
-from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner
 
 import flows.build
@@ -24,14 +22,6 @@ from tests.tiny_source import write_recipe, write_source
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        with prefect_test_harness(server_startup_timeout=180):
-            yield
-
-
-@pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flow")
     records = write_source(folder / "source", bad=True)
@@ -41,7 +31,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(server: None, recipe: Path) -> Built:
     del server
-    return build_flow(str(recipe), workers=2)
+    built = build_flow(str(recipe), workers=2)
+    assert built is not None
+    return built
 
 
 def test_the_flow_builds_and_leaves_a_summary(built: Built) -> None:

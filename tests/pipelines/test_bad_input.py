@@ -63,7 +63,7 @@ def test_each_has_its_reason_or_note(rows: dict[str, Record], name: str) -> None
 
 def test_a_line_that_is_not_json_has_its_number_and_range(rows: dict[str, Record]) -> None:
     number = len(CASES) + 3
-    row = rows[f"tiny/line-{number}"]
+    row = rows[f"tiny/records-{number}"]
     assert row["drop"] == "bad_record"
     assert row["message"].startswith(f"line {number}: not JSON: ")
     assert re.fullmatch(rf"records.jsonl#\d+\+{len(NOT_JSON) + 1}", row["origin"])

@@ -9,18 +9,23 @@ import pytest
 
 from pipelines.build import Built
 from pipelines.engine import NoWork
-from pipelines.publish import already_published, latest, publish
+from pipelines.publish import already_published, latest, named_files, publish
 from pipelines.verify import verify
 from pipelines.versions import read_manifest, versions
 from schemas.errors import ContractError, PublishConflictError
-from schemas.manifest import POINTER, Manifest, manifest_name
+from schemas.manifest import FOLDER, POINTER, Manifest, manifest_name
 from tests.pipelines.conftest import Recorder, build_in
 from workers.storage.folder import folder_of
 
 
 @pytest.fixture
-def manifest(first: tuple[Path, Built]) -> Manifest:
-    return first[1].manifest.model_copy(update={"version": 0})
+def manifest(first: tuple[Path, Built], tmp_path: Path) -> Manifest:
+    """A manifest to publish in `tmp_path`, where its files lie."""
+    manifest = first[1].manifest.model_copy(update={"version": 0})
+    (tmp_path / FOLDER).mkdir()
+    for name in named_files(manifest):
+        (tmp_path / name).touch()
+    return manifest
 
 
 def other(manifest: Manifest) -> Manifest:
@@ -43,10 +48,14 @@ def test_the_slower_of_two_builds_fails(manifest: Manifest, tmp_path: Path) -> N
     with pytest.raises(PublishConflictError, match=r"^manifest-000001.json was published by"):
         publish(folder_of(tmp_path), other(manifest), base)
     assert read_manifest(tmp_path).recipe_digest == manifest.recipe_digest
-    assert sorted(path.name for path in (tmp_path / ".patchpack").glob("[!.]*")) == [
-        "current.json",
-        "manifest-000001.json",
-    ]
+    assert versions(folder_of(tmp_path)) == [1]
+
+
+def test_a_version_that_lacks_a_shard_is_not_published(manifest: Manifest, tmp_path: Path) -> None:
+    (tmp_path / manifest.shards[1].name).unlink()
+    with pytest.raises(ContractError, match=rf"{manifest.shards[1].name} is gone: build again$"):
+        publish(folder_of(tmp_path), manifest, 0)
+    assert versions(folder_of(tmp_path)) == []
 
 
 def test_a_build_after_the_winner_goes_on_top_of_it(manifest: Manifest, tmp_path: Path) -> None:

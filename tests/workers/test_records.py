@@ -25,7 +25,7 @@ EYE = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 def parsed(record: Any, number: int = 7) -> Sample:
     text = record if isinstance(record, bytes) else json.dumps(record).encode()
-    return parse_line(RecordText(number, 0, len(text), text))
+    return parse_line(RecordText(number, 0, len(text), text), "day/r.jsonl")
 
 
 def planned(path: Path, rows: int) -> list[Block]:
@@ -105,7 +105,7 @@ def test_markers_take_media_in_order_and_only_the_marker_leaves_the_text() -> No
 
 def test_an_id_is_optional_and_may_be_a_number() -> None:
     turns = [{"role": "text", "text": "x"}]
-    assert parsed({"turns": turns}).sample_id == "line-7"
+    assert parsed({"turns": turns}).sample_id == "day/r-7"
     assert parsed({"id": 17, "turns": turns}).sample_id == "17"
     assert (
         parsed({"id": "a", "turns": turns, "licence": "MIT"}).drop is None
@@ -345,7 +345,7 @@ BAD_LINES: list[tuple[bytes, str]] = [
 def test_a_line_that_is_no_record_is_a_bad_record_with_its_number(text: bytes, words: str) -> None:
     sample = parsed(text)
     assert sample.drop is Reason.BAD_RECORD
-    assert sample.sample_id == "line-7"
+    assert sample.sample_id == "day/r-7"
     assert (sample.message or "").startswith("line 7: ")
     assert words in (sample.message or "")
 
@@ -364,10 +364,10 @@ def test_blocks_hold_whole_lines_and_their_digests(tmp_path: Path) -> None:
     for block in blocks:
         assert block.sha256 == hashlib.sha256(data[block.start : block.end]).hexdigest()
     assert [(sample.sample_id, origin) for sample, origin in samples(path, *blocks)] == [
-        ("line-1", "r.jsonl#0+4"),
-        ("line-3", "r.jsonl#5+5"),
-        ("line-5", "r.jsonl#13+6"),
-        ("line-6", "r.jsonl#19+4"),
+        ("r-1", "r.jsonl#0+4"),
+        ("r-3", "r.jsonl#5+5"),
+        ("r-5", "r.jsonl#13+6"),
+        ("r-6", "r.jsonl#19+4"),
     ]
 
 
@@ -377,8 +377,8 @@ def test_good_and_bad_lines_are_samples_in_order(tmp_path: Path) -> None:
     found = [sample for sample, _ in samples(path, *planned(path, 2))]
     assert [(sample.sample_id, sample.message) for sample in found] == [
         ("a", None),
-        ("line-3", "line 3: turns: expected a list, found nothing"),
-        ("line-4", "line 4: the record: expected an object, found a list"),
+        ("r-3", "line 3: turns: expected a list, found nothing"),
+        ("r-4", "line 4: the record: expected an object, found a list"),
     ]
     assert found[0] == parsed({"id": "a", "turns": [{"role": "text", "text": "x"}]})
 
@@ -443,9 +443,11 @@ def test_the_example_of_the_documentation_prints_what_it_says(tmp_path: Path) ->
     assert (run.stdout, run.stderr) == (expected, "")
 
 
-def test_the_example_line_of_the_documentation_is_a_record() -> None:
+def test_the_example_lines_of_the_documentation_are_records() -> None:
     page = (Path(__file__).parents[2] / "docs" / "records.md").read_text()
-    (line,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    line, grounded = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    answer = parsed(json.loads(grounded)).turns[1]
+    assert [part.xy for part in answer.parts] == [(), (146.0, 137.0, 615.0, 415.0), ()]
     sample = parsed(json.loads(line))
     assert (sample.sample_id, sample.drop) == ("000017", None)
     assert shape(sample) == [0, 1, 2, "What do they show?", "The same door, twice, and it opens."]

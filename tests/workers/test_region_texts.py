@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
@@ -15,7 +15,7 @@ from tests.workers.plan_rows import medium
 from tests.workers.tiny_tokenizer import QWEN_SPECIALS, save_tokenizer
 from workers.bytes_tokenizer import BytesTokenizer
 from workers.regions import Region
-from workers.text_config import REGION_NAMES, TextConfig
+from workers.text_config import REGION_NAMES, Regions, TextConfig
 from workers.text_tokenizers import load_tokenizer
 
 DOOR = Region(0, "door", (10, 20, 50, 40))
@@ -81,8 +81,17 @@ def test_a_region_outside_of_its_picture_drops_its_sample() -> None:
     assert rows[1]["tokens"] == rows[1]["slots"] == []
 
 
+@pytest.mark.parametrize("way", get_args(Regions))
+def test_a_region_far_away_is_no_worse_than_one_beside_its_picture(way: Regions) -> None:
+    turns: Told = [("text", [0, "x", Region(0, "", (-1e308, 1e308)), DOOR])]
+    bad, good = run([pictured(turns), pictured()], regions=way)
+    assert (bad["drop"], good["drop"]) == ("bad_box", None)
+    assert bad["late"] == []
+    assert len(good["late"]) == (way == "qwen2_5_vl")
+
+
 def test_a_region_of_no_item_breaks_the_contract() -> None:
-    with pytest.raises(ContractError, match="point of item 2"):
+    with pytest.raises(ContractError, match="a region of item 2, of 2"):
         run([pictured([("text", [0, 1, Region(2, "", (0, 0))])])])
 
 

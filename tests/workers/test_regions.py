@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.bytes_tokenizer import RESERVED
-from workers.regions import MARK, NAME_OF_MARK, NUMBERS, Region, outside, write
+from workers.regions import MARK, NAME_OF_MARK, NUMBERS, Region, outside, written
 from workers.text_config import REGION_NAMES, Regions, TextConfig
 
 WAYS: tuple[Regions, ...] = (
@@ -23,6 +25,12 @@ WAYS: tuple[Regions, ...] = (
     "fractions",
 )
 """Those that know all numbers from the source picture."""
+
+
+def write(region: Region, wh: tuple[int, int], way: Regions) -> str:
+    """One region."""
+    [text] = written([region], np.array([wh]), way)
+    return text
 
 
 def spelled(text: str) -> str:
@@ -136,6 +144,16 @@ def test_a_region_on_the_edge_is_inside() -> None:
     assert not outside(Region(0, "", (50, 30)), (50, 30))
     for xy in [(-1, 0, 5, 5), (0, 0, 50.5, 3), (0, 31), (51, 3), (0, 0, 5, 30.01)]:
         assert outside(Region(0, "", xy), (50, 30)), xy
+
+
+def test_the_documentation_has_the_texts() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recipe.md").read_text()
+    for way in get_args(Regions)[1:]:
+        row = re.search(rf"^\| `{way}` \| `(.*?)` \|", page, re.MULTILINE)
+        assert row
+        text = write(Region(0, "door", (64, 112, 320, 224)), (640, 448), way)
+        numbers = "64, 112, 322, 224"  # of 644 x 448
+        assert row[1].replace("\\|", "|") == spelled(text).replace(NUMBERS, numbers)
 
 
 def test_the_way_is_that_of_the_policies_where_they_have_one() -> None:

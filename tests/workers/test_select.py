@@ -91,21 +91,39 @@ def test_a_greater_share_holds_out_what_a_smaller_one_did_whatever_the_seed() ->
     assert sides[0] == sides[1] < sides[2]
 
 
-def test_the_first_reason_stands() -> None:
+def test_what_is_not_asked_for_has_no_other_reason() -> None:
     names = [str(number) for number in range(100)]
     held = next(name for name in names if is_held_out(f"s/{name}", 0.5))
     bad = shown(held, drop="truncated", message="cut", items=[], turns=[])
     earlier = frozenset({id_hash(f"s/{held}")})
-    drops = [
-        [row["drop"] for row in selected(block, held_out=0.5, **more)]
-        for block, more in (
-            ([bad], {"earlier_ids": earlier}),
-            ([shown(held)], {"earlier_ids": earlier}),
-            ([shown(held), shown(held)], {}),
-            ([shown(held)], {"weight": 0.0}),
-        )
+    cases: list[tuple[Rows, dict[str, Any], list[str | None]]] = [
+        ([bad], {"earlier_ids": earlier}, ["truncated"]),
+        ([shown(held)], {"earlier_ids": earlier}, ["duplicate_id"]),
+        ([shown(held), shown(held)], {}, [None, "duplicate_id"]),
+        ([shown(held), bad], {}, [None, "truncated"]),
+        ([bad], {"weight": 0.0}, ["zero_weight"]),
     ]
-    assert drops == [["truncated"], ["duplicate_id"], ["held_out", "duplicate_id"], ["zero_weight"]]
+    for block, more, wanted in cases:
+        assert [row["drop"] for row in selected(block, **more)] == wanted
+        other = selected(block, held_out=0.5, part="held_out", **more)
+        assert [row["drop"] for row in other] == wanted
+        train = [row["drop"] for row in selected(block, held_out=0.5, **more)]
+        assert set(train) == {"zero_weight" if "weight" in more else "held_out"}
+
+
+def test_faults_count_for_the_share_that_a_weight_keeps() -> None:
+    block = [
+        shown(str(number), drop="truncated", message="cut", items=[], turns=[])
+        if number % 2
+        else shown(str(number))
+        for number in range(400)
+    ]
+    drops = [row["drop"] for row in selected(block, weight=0.1)]
+    kept = [number for number in range(400) if copies_of(f"s/{number}", 0.1, 0)]
+    assert {number for number, drop in enumerate(drops) if drop != "zero_weight"} == set(kept)
+    assert {number for number, drop in enumerate(drops) if drop == "truncated"} == {
+        number for number in kept if number % 2
+    }
 
 
 def test_a_medium_that_failed_drops_its_samples() -> None:

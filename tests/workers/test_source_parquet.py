@@ -18,7 +18,7 @@ from tests.workers.memory import growth_mib
 from tests.workers.tars import JPEG, PNG
 from workers.sources.parquet import ParquetOptions, containers, plan, read, unpack
 from workers.sources.sample import Sample
-from workers.storage.folder import folder_of
+from workers.storage.folder import Stat, folder_of
 from workers.storage.local import LocalFolder
 from workers.survey import SurveySpec, survey
 
@@ -509,8 +509,8 @@ class Failing(LocalFolder):
 
     error: Exception
 
-    def open(self, path: str) -> BinaryIO:
-        file = LocalFolder.open(self, path)
+    def open(self, path: str, seen: Stat | None = None) -> BinaryIO:
+        file = LocalFolder.open(self, path, seen)
         return FailingFile(file)  # type: ignore[return-value]
 
 
@@ -552,7 +552,7 @@ def test_options_that_shape_what_is_unpacked() -> None:
 UNPACK = """
 from pathlib import Path
 from workers.sources.parquet import ParquetOptions, containers, unpack
-from workers.storage.folder import folder_of
+from workers.storage.folder import Stat, folder_of
 folder, options = folder_of({root!r}), ParquetOptions()
 [groups] = containers(folder, {name!r}, 256, options)
 """

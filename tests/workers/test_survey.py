@@ -251,7 +251,7 @@ def test_a_line_that_is_not_json_is_a_row_with_its_number(tmp_path: Path) -> Non
         file.write("\n{nonsense\n")
     (block,) = blocks_of(path)
     row = survey_block(tmp_path, block)[0].to_pylist()[1]
-    assert (row["sample_id"], row["drop"]) == ("photos/line-3", "bad_record")
+    assert (row["sample_id"], row["drop"]) == ("photos/records-3", "bad_record")
     assert row["message"].startswith("line 3: not JSON: ")
 
 

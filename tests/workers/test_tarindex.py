@@ -11,7 +11,7 @@ import pytest
 from schemas.reasons import Reason
 from workers.faults import Fault
 from workers.media_files import MediaFiles
-from workers.tarindex import BLOCK, TarIndex
+from workers.tarindex import BLOCK, DamagedTarError, TarIndex, walk
 
 Members = Iterable[tuple[str, bytes]]
 

@@ -25,6 +25,7 @@ from workers.policies.frames import evenly, pick
 from workers.policies.grids import square_groups
 from workers.policies.layouts import one_run, part
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import check
 from workers.text_config import Family
 
@@ -109,9 +110,7 @@ class DeepSeekVL(BaseModel):
 
     def smaller(self) -> Self | None:
         """Half the frames, down to one."""
-        if self.num_frames == 1:
-            return None
-        return self.model_copy(update={"num_frames": self.num_frames // 2})
+        return half_the_frames(self)
 
     @property
     def _rgb(self) -> tuple[int, int, int]:
@@ -120,7 +119,7 @@ class DeepSeekVL(BaseModel):
 
     def _resized(self, media: Media, shown: Bools) -> Ints:
         """[n, 2] the picture on the square; zeros for a refused row."""
-        sides = np.stack([media.width, media.height], axis=1)
+        sides = media.wh
         sides = np.where(shown[:, None], sides, 1)
         longest = sides.max(axis=1, initial=1)[:, None]
         if self.variant == "deepseek_vl":

@@ -25,6 +25,7 @@ from workers.policies.frames import evenly, pick
 from workers.policies.grids import square_views
 from workers.policies.layouts import global_then_tiles
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.tiles import candidate_grids, tile_boxes
 from workers.policies.verdicts import Verdicts, check, is_video
 from workers.text_config import Family
@@ -111,9 +112,7 @@ class DeepSeekVL2(BaseModel):
         fewer = without_largest(self.candidate_resolutions)
         if fewer and self.cropping:
             return self.model_copy(update={"candidate_resolutions": fewer})
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)
 
     def _draw(self, media: Media, canvas_wh: Ints, verdicts: Verdicts) -> Drawn:
         """The picture on its canvas; refuses, but draws, what has no pixels left on one of them."""

@@ -23,6 +23,7 @@ from workers.policies.frames import evenly, pick
 from workers.policies.grids import square_views
 from workers.policies.layouts import part, texts_by
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.tiles import tile_boxes
 from workers.policies.verdicts import check
 from workers.text_config import Family
@@ -101,9 +102,7 @@ class DocOwl15(BaseModel):
         """Fewer crops, then half the frames."""
         if self.anchors in SMALLER:
             return self.model_copy(update={"anchors": SMALLER[self.anchors]})
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)
 
     def _choose(self, media: Media, shown: Bools, frames: Ints) -> Ints:
         """[n, 2] columns and rows: 1 x 1 for a frame, zeros for a refused row."""

@@ -47,17 +47,17 @@ def drawn(
 ) -> Drawn:
     """The pictures of n media whose resize target is [n, 2] `resized_wh`."""
     rows = len(resized_wh)
-    none = np.zeros((rows, 2), np.int64)
+    none = np.broadcast_to(np.int64(0), (rows, 2))
     rgb = (0, 0, 0) if canvas is None else canvas.rgb
     canvas_wh = resized_wh if canvas is None else canvas.wh
-    small = thumbnail or Thumbnail(where=np.zeros(rows, np.int64), wh=none)
+    small = thumbnail or Thumbnail(where=none[:, 0], wh=none)
 
     def shown(pair: Ints) -> Ints:
         return none if thumbnail is None else pair * (small.where > 0)[:, None]
 
     return Drawn(
         via_wh=Ragged.empty(rows, 2),
-        transposed=np.zeros(rows, np.bool_),
+        transposed=np.broadcast_to(np.False_, rows),
         resized_wh=resized_wh,
         canvas_wh=canvas_wh,
         paste_xy=none if canvas is None else canvas.xy,

@@ -16,6 +16,7 @@ from workers.policies.frames import evenly, pick
 from workers.policies.grids import square_groups
 from workers.policies.layouts import plain
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import check
 from workers.text_config import Family
 
@@ -75,6 +76,4 @@ class Fixed(BaseModel):
 
     def smaller(self) -> Self | None:
         """Half the frames, down to one."""
-        if self.num_frames == 1:
-            return None
-        return self.model_copy(update={"num_frames": self.num_frames // 2})
+        return half_the_frames(self)

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from schemas.sized import Ints, Media, Ragged, Sized
 from workers.policies import internvl_frames
-from workers.policies.frames import Picked, pick_middles
+from workers.policies.frames import Picked
 from workers.policies.grids import square_views
+from workers.policies.internvl_middles import pick_middles
 from workers.policies.layouts import equal_runs
 from workers.policies.protocol import Names
 from workers.policies.tiles import candidate_grids, grids_within, nearest_grid, tiled

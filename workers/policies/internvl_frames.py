@@ -1,4 +1,4 @@
-"""The frames that InternVL trains on, unlike those that it evaluates on (`frames.pick_middles`).
+"""The frames that InternVL trains on, unlike those that it evaluates on (`internvl_middles.py`).
 
 1. Their number is drawn uniformly, both bounds included; a shorter clip repeats its last frame.
 2. `middle`: the middle of each of as many equal stretches of the clip. `rand`: a frame drawn in

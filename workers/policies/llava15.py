@@ -12,12 +12,14 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.sized import Media, Sized
+from workers.policies import llava_answers
 from workers.policies import llava_views as views
 from workers.policies.anyres import Canvases
 from workers.policies.expand2square import CLIP_MEAN, Rgb
 from workers.policies.frames import evenly, pick
 from workers.policies.layouts import plain
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import check
 from workers.text_config import Family
 
@@ -64,10 +66,8 @@ class Llava15(BaseModel):
         picked = pick(media, evenly(self.num_frames), verdicts)
         seen = views.see(self, media, views.PADDED * verdicts.kept, picked)
         layout = plain(seen.shown, seen.frames * self.feat_side**2)
-        return views.sized(media, verdicts, seen, layout)
+        return llava_answers.sized(media, verdicts, seen, layout)
 
     def smaller(self) -> Self | None:
         """Half the frames, down to one."""
-        if self.num_frames == 1:
-            return None
-        return self.model_copy(update={"num_frames": self.num_frames // 2})
+        return half_the_frames(self)

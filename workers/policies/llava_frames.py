@@ -11,8 +11,8 @@ import numpy as np
 
 from schemas.reasons import Reason
 from schemas.sized import NEWLINE, Bools, Floats, Ints, Media, Ragged, Texts
-from workers.policies.frames import linspace
 from workers.policies.layouts import part, texts_by
+from workers.policies.spacing import linspace
 from workers.policies.verdicts import Verdicts, is_video
 
 PoolMode = Literal["bilinear", "average", "max"]

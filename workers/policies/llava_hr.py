@@ -26,6 +26,7 @@ from workers.policies.frames import evenly, pick
 from workers.policies.grids import square_groups
 from workers.policies.layouts import one_run, part
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import MAX_SIDE, Verdicts, check
 from workers.text_config import Family
 
@@ -113,12 +114,10 @@ class LlavaHR(BaseModel):
 
     def smaller(self) -> Self | None:
         """Half the frames, down to one; a picture always costs the same."""
-        if self.num_frames == 1:
-            return None
-        return self.model_copy(update={"num_frames": self.num_frames // 2})
+        return half_the_frames(self)
 
     def _draw(self, media: Media, verdicts: Verdicts) -> Drawn:
-        size_wh = np.stack([media.width, media.height], axis=1)
+        size_wh = media.wh
         if self.image_aspect_ratio == "square":
             size_wh = self._shorter_side(size_wh, verdicts)
         shown, side = verdicts.kept, self.input_image_size

@@ -18,12 +18,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.sized import NEWLINE, Layout, Media, Sized
+from workers.policies import llava_answers
 from workers.policies import llava_views as views
 from workers.policies.anyres import Canvases, check_canvases, next_canvases, without_largest
 from workers.policies.expand2square import Rgb
 from workers.policies.frames import evenly, pick
 from workers.policies.layouts import part, plain
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import check
 from workers.text_config import Family
 
@@ -88,21 +90,19 @@ class LlavaNext(BaseModel):
         padded = several | (picked.counts > 0)
         how = np.where(padded, views.PADDED, views.TILED) * verdicts.kept
         seen = views.see(self, media, how, picked)
-        return views.sized(media, verdicts, seen, self._layout(media, seen))
+        return llava_answers.sized(media, verdicts, seen, self._layout(media, seen))
 
     def smaller(self) -> Self | None:
         """Without the largest canvases, then half the frames."""
         canvases = without_largest(self.image_grid_pinpoints)
         if canvases:
             return self.model_copy(update={"image_grid_pinpoints": canvases})
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)
 
     def _layout(self, media: Media, seen: views.Seen) -> Layout:
         tokens = self.feat_side**2
         if self.mm_patch_merge_type == "flat":
             return plain(seen.shown, tokens * seen.views * seen.frames)
-        kept = views.unpadded(media, seen)
+        kept = llava_answers.unpadded(media, seen)
         single = part(seen.shown & ~seen.tiled, seen.frames, tokens, NEWLINE)
-        return views.spatial(seen, kept, single)
+        return llava_answers.spatial(seen, kept, single)

@@ -16,12 +16,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.sized import NEWLINE, Ints, Media, Sized
+from workers.policies import llava_answers
 from workers.policies import llava_views as views
 from workers.policies.anyres import Canvases, check_canvases, next_canvases, without_largest
 from workers.policies.expand2square import Rgb
 from workers.policies.frames import FrameRule, pick
 from workers.policies.layouts import part
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import check, is_video
 from workers.text_config import Family
 
@@ -80,19 +82,17 @@ class LlavaNextInterleave(BaseModel):
         one = views.PADDED if self.image_aspect_ratio == "pad" else views.SQUEEZED
         how = np.where((media.images > 1) | is_video(media), one, views.TILED) * verdicts.kept
         seen = views.see(self, media, how, picked)
-        kept = views.unpadded(media, seen)
+        kept = llava_answers.unpadded(media, seen)
         single = part(seen.shown & ~seen.tiled, seen.frames, self.feat_side**2, NEWLINE)
-        layout = views.spatial(seen, kept, single)
-        return views.sized(media, verdicts, seen, layout)
+        layout = llava_answers.spatial(seen, kept, single)
+        return llava_answers.sized(media, verdicts, seen, layout)
 
     def smaller(self) -> Self | None:
         """Without the largest canvases, then half the frames."""
         canvases = without_largest(self.image_grid_pinpoints)
         if canvases:
             return self.model_copy(update={"image_grid_pinpoints": canvases})
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)
 
 
 def _whole_steps(first: int, last: int, count: int) -> Ints:

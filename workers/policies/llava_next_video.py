@@ -17,12 +17,15 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.sized import NEWLINE, Layout, Media, Ragged, Sized
+from workers.policies import llava_answers
 from workers.policies import llava_views as views
 from workers.policies.anyres import Canvases, check_canvases, next_canvases, without_largest
 from workers.policies.expand2square import Rgb
-from workers.policies.frames import linspace, pick_by
+from workers.policies.frames import pick_by
 from workers.policies.layouts import part
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
+from workers.policies.spacing import linspace
 from workers.policies.verdicts import check, is_video
 from workers.text_config import Family
 
@@ -105,16 +108,14 @@ class LlavaNextVideo(BaseModel):
         how = np.where(is_video(media), views.MIDDLE, how) * verdicts.kept
         seen = views.see(self, media, how, picked, frame_merge=self._frame_merge)
         layout = self._layout(media, seen)
-        return views.sized(media, verdicts, seen, layout)
+        return llava_answers.sized(media, verdicts, seen, layout)
 
     def smaller(self) -> Self | None:
         """Without the largest canvases, then half the frames."""
         canvases = without_largest(self.image_grid_pinpoints)
         if canvases:
             return self.model_copy(update={"image_grid_pinpoints": canvases})
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)
 
     @property
     def _frame_merge(self) -> int:
@@ -122,7 +123,7 @@ class LlavaNextVideo(BaseModel):
         return 1 if self.feat_side % stride else stride
 
     def _layout(self, media: Media, seen: views.Seen) -> Layout:
-        kept = views.unpadded(media, seen)
+        kept = llava_answers.unpadded(media, seen)
         padded = part(seen.how == views.PADDED, 1, self.feat_side**2, NEWLINE)
         video = part(seen.how == views.MIDDLE, 1, seen.frames * self.pooled_side**2)
-        return views.spatial(seen, kept, Ragged.join([padded, video]))
+        return llava_answers.spatial(seen, kept, Ragged.join([padded, video]))

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.sized import NEWLINE, Media, Ragged, Sized
-from workers.policies import anyres, llava_frames
+from workers.policies import anyres, llava_answers, llava_frames
 from workers.policies import llava_views as views
 from workers.policies.expand2square import Rgb
 from workers.policies.frames import pick_by
@@ -128,16 +128,16 @@ class LlavaOneVision(BaseModel):
         side = llava_frames.pooled_side(self.feat_side, self.mm_spatial_pool_mode)
         blocks = self.mm_spatial_pool_mode != "bilinear" and side * 2 == self.feat_side
         seen = views.see(self, media, how, picked, frame_merge=2 if blocks else 1)
-        kept = views.unpadded(media, seen)
+        kept = llava_answers.unpadded(media, seen)
         kept = anyres.bilinear_size(kept, self.max_num_patches * self.feat_side**2)
         single = part(how == views.PADDED, 1, self.feat_side**2, NEWLINE)
         video = llava_frames.frame_part(
             picked.counts > 0, picked.counts, side, self.mm_newline_position
         )
-        layout = views.spatial(seen, kept, Ragged.join([single, video]))
+        layout = llava_answers.spatial(seen, kept, Ragged.join([single, video]))
         if self.add_time_instruction:
             layout = replace(layout, texts=llava_frames.instructions(media, lengths, self.sampling))
-        return views.sized(media, verdicts, seen, layout)
+        return llava_answers.sized(media, verdicts, seen, layout)
 
     def smaller(self) -> Self | None:
         """The tokens of one view less, then half the frames."""

@@ -26,6 +26,7 @@ from workers.policies.drawing import LAST, Thumbnail, drawn
 from workers.policies.frames import evenly, pick
 from workers.policies.layouts import equal_runs
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import check, is_video
 from workers.policies.windows import window_boxes
 from workers.text_config import Family
@@ -90,7 +91,7 @@ class LlavaUHD(BaseModel):
         verdicts = check(media)
         picked = pick(media, evenly(self.num_frames), verdicts)
         shown = verdicts.kept
-        source = np.where(shown[:, None], np.stack([media.width, media.height], axis=1), 1)
+        source = np.where(shown[:, None], media.wh, 1)
         view = uhd_slices.View(self.scale_resolution, self.patch_size, self.variant == "v3")
         grid = uhd_slices.slice_grids(source, self.scale_resolution, self.max_slice_nums)
         grid *= ~is_video(media)[:, None]
@@ -130,9 +131,7 @@ class LlavaUHD(BaseModel):
         """
         if self.queries and self.max_slice_nums > 1:
             return self.model_copy(update={"max_slice_nums": self.max_slice_nums - 1})
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)
 
     def _overviews(self, source: Ints, sliced: Bools, view: uhd_slices.View) -> Ints:
         """[n, 2] pixels; what is sliced is never enlarged."""

@@ -23,6 +23,7 @@ from workers.policies.drawing import drawn
 from workers.policies.frames import evenly, pick
 from workers.policies.layouts import plain
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import Verdicts, check
 from workers.text_config import Family
 
@@ -117,13 +118,11 @@ class NaViT(BaseModel):
         if self.variant == "paper" and (self.max_side is None or self.max_side > self.min_side):
             less = 2048 if self.max_side is None else self.max_side * 3 // 4
             return self.model_copy(update={"max_side": max(less, self.min_side)})
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)
 
     def _resized(self, media: Media, rows: Bools) -> Ints:
         """[n, 2] pixels; 0 outside the mask."""
-        size = np.where(rows[:, None], np.stack([media.width, media.height], axis=1), 1)
+        size = np.where(rows[:, None], media.wh, 1)
         if self.variant == "paper":
             rule = SideRule(self.resolution, self.min_side, self.max_side)
             size = at_area(size, sides(rule, size, media.key, self.seed), self.patch_size)

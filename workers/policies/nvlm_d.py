@@ -22,6 +22,7 @@ from workers.policies.frames import evenly, pick
 from workers.policies.grids import square_views
 from workers.policies.layouts import equal_runs, texts_by
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import check, is_video
 from workers.text_config import Family
 
@@ -108,9 +109,7 @@ class NVLMD(BaseModel):
         fewer = next((step for step in STEPS if step < self.max_num), 0)
         if fewer >= self.min_num:
             return self.model_copy(update={"max_num": fewer, "tag_tiles": self.tag_tiles})
-        if self.num_frames == 1:
-            return None
-        return self.model_copy(update={"num_frames": self.num_frames // 2})
+        return half_the_frames(self)
 
     def _grids(self, size_wh: tuple[Ints, Ints], most: int) -> Ints:
         rule = tiles.nearest_grid if self.closest == "ratio" else tiles.weighted_grid

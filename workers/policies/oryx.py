@@ -96,7 +96,7 @@ class Oryx(BaseModel):
         """A picture's low view comes first; the frames of a video are one group."""
         verdicts = check(media)
         still = np.asarray(media.kind == "image", np.bool_)
-        wh = np.where(verdicts.kept[:, None], np.stack([media.width, media.height], axis=1), 1)
+        wh = np.where(verdicts.kept[:, None], media.wh, 1)
         cap = self.cap_drawn if self.video == "video_long" else self.frames_upbound
         caps = long_caps(media, self.frames_upbound, self.seed) if cap is None else cap
         paper = self.rules == "paper"

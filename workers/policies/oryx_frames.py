@@ -9,8 +9,10 @@ from math import ceil
 import numpy as np
 
 from schemas.sized import Ints, Media
+from workers.policies.clips import clips
 from workers.policies.draws import uniform
-from workers.policies.frames import Picked, clips, linspace
+from workers.policies.frames import Picked
+from workers.policies.spacing import linspace
 from workers.policies.verdicts import Verdicts
 
 

@@ -30,6 +30,7 @@ from workers.policies.frames import evenly, pick
 from workers.policies.grids import square_views
 from workers.policies.layouts import plain
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import Verdicts, check, is_video
 from workers.policies.windows import window_boxes
 from workers.text_config import Family
@@ -73,7 +74,7 @@ class Points10(BaseModel):
         """Windows row by row, then the thumbnail; the frames of a video are one group."""
         verdicts = check(media)
         picked = pick(media, evenly(self.num_frames), verdicts)
-        source = np.stack([media.width, media.height], axis=1)
+        source = media.wh
         within = self._squeezed(source, ~is_video(media), verdicts)
         shown, tile = verdicts.kept, self.image_size
         picture = shown & ~is_video(media)
@@ -111,9 +112,7 @@ class Points10(BaseModel):
         """One tile less, then half the frames."""
         if self.max_splits > 1:
             return self.model_copy(update={"max_splits": self.max_splits - 1})
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)
 
     def _squeezed(self, source: Ints, picture: Bools, verdicts: Verdicts) -> Ints:
         """[n, 2] sizes within the ratio; refuses the others where they may not be resized."""

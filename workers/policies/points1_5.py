@@ -23,6 +23,7 @@ from workers.policies.frames import evenly, pick
 from workers.policies.layouts import equal_runs, texts_by
 from workers.policies.protocol import Names
 from workers.policies.qwen_defaults import tokens
+from workers.policies.smaller import half_the_frames
 from workers.policies.smart_resize import Sides
 from workers.policies.verdicts import check, is_video
 from workers.text_config import Family
@@ -108,6 +109,4 @@ class Points15(BaseModel):
         if most > low or frame > low:
             areas = {"max_pixels": max(most * 3 // 4, low)}
             return self.model_copy(update=areas | {"video_max_pixels": max(frame * 3 // 4, low)})
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)

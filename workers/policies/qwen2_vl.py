@@ -3,7 +3,7 @@
 1. A picture's sides are rounded to 28 pixels (Qwen3-VL 32), and scaled where its area is out of
    bounds; `variant` names whose rounding decides at extreme shapes.
 2. A video is looked at twice a second, and its frames share an area; `video_variant` names whose
-   frames (`qwen_frames.py`) and whose share (`qwen_video.py`).
+   frames (`qwen_frames.py`) and whose share (`qwen_areas.py`).
 3. Qwen3-VL writes `<1.5 seconds>` before each pair of frames, each pair between its own marks.
 Trade-off: small print stays legible, and a picture costs from 4 to 16384 tokens.
 Sources: QwenLM/Qwen2-VL and QwenLM/Qwen3-VL qwen-vl-utils/src/qwen_vl_utils/vision_process.py;
@@ -125,11 +125,10 @@ class Qwen2VL(BaseModel):
         times = np.maximum(-(-picked.counts // step), 1)
         columns, rows = resized.T // self.patch_size
         patches = times * rows * columns
-        tokens = patches // self.merge_size**2
         runs, texts = shown.astype(np.int64), Texts.none(len(media))
         if self.kind == "qwen3_vl":
-            runs, tokens = runs * times, tokens // times
-            texts = qwen_frames.timestamps(picked, media.fps, step)
+            runs, texts = runs * times, qwen_frames.timestamps(picked, media.fps, step)
+        tokens = patches // self.merge_size**2 // np.maximum(runs, 1)
         return Sized(
             drawn=drawn(resized),
             layout=equal_runs(runs, tokens, texts),

@@ -13,6 +13,7 @@ Sources: those of qwen_video.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,17 +39,17 @@ def sides(policy: Qwen2VL, media: Media, rows: Bools, frames: Ints) -> Sides:
     if policy.resized_width is not None:
         return Sides(width, height, np.full(n, 4.0 * token), np.full(n, 16384.0 * token))
     low, high = np.full(n, float(policy.min_pixels)), np.full(n, float(policy.max_pixels))
-    found = Sides(width, height, low, high)
     if not video.any():
-        return found
+        return Sides(width, height, low, high)
     least = policy.video_min_pixels
     least = min(least, LEAST_TOKENS * token) if policy.hard_cap else least
     low[video], high[video] = least, _most(policy, frames[video], least)
+    found = Sides(width, height, low, high)
     if not (policy.whole_videos and policy.video_variant == "hf_5.23.0"):
         return found
-    larger = smart_resize.enlarged(found.only(video), policy.factor)
-    width[video], height[video] = larger.width, larger.height
-    return found
+    larger = smart_resize.enlarged(found, policy.factor)
+    width = np.where(video, larger.width, width)
+    return replace(found, width=width, height=np.where(video, larger.height, height))
 
 
 def _most(policy: Qwen2VL, frames: Ints, least: int) -> Floats:

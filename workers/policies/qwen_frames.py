@@ -22,7 +22,8 @@ import numpy as np
 
 from schemas.reasons import Reason
 from schemas.sized import Floats, Ints, Media, Texts
-from workers.policies.frames import FrameRule, Picked, pick, spread
+from workers.policies.frames import FrameRule, Picked, pick
+from workers.policies.spacing import spread
 from workers.policies.verdicts import Verdicts, is_video
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from workers.policies.drawing import drawn
 from workers.policies.frames import evenly, pick
 from workers.policies.layouts import plain
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.verdicts import Verdicts, check
 from workers.text_config import Family
 
@@ -94,9 +95,7 @@ class SigLIP2NaFlex(BaseModel):
             return self.model_copy(
                 update={"max_num_patches": max(self.max_num_patches * 3 // 4, 16)}
             )
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)
 
     def _grids(self, media: Media, verdicts: Verdicts) -> tuple[Ints, Ints]:
         """Columns and rows of patches; 0 for a refused row, whose reason is noted."""

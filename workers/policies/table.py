@@ -1,25 +1,17 @@
 """Sizes for notebooks: a table of media and some policies in, one row a policy and medium out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.errors import ContractError
-from schemas.sized import Media
+from schemas.sized import Media, images
 from workers.policies.blocks import blocks
 from workers.policies.protocol import Policy
-
-_DEFAULTS: dict[str, Any] = {
-    "kind": "image",
-    "frames": 1,
-    "fps": 0.0,
-    "clip_start": float("nan"),
-    "clip_end": float("nan"),
-    "images": 1,
-    "key": 0,
-}
 
 
 def size(media_table: pa.Table, policies: Sequence[Policy]) -> pa.Table:
@@ -45,23 +37,25 @@ def size(media_table: pa.Table, policies: Sequence[Policy]) -> pa.Table:
 
 def media_of(table: pa.Table) -> Media:
     """The columns of `Media` in a table; what it lacks beside the sizes is that of an image."""
-    columns = {}
-    for name, kind in _KINDS.items():
-        if name in table.column_names:
-            column = table.column(name)
-        elif name in _DEFAULTS:
-            column = pa.repeat(pa.scalar(_DEFAULTS[name], kind), len(table))
-        else:
-            raise ContractError(f"column {name} is missing, found {table.column_names}")
-        if column.null_count:
-            raise ContractError(f"column {name} has {column.null_count} nulls, expected none")
-        try:
-            columns[name] = column.cast(kind).to_numpy(zero_copy_only=False)
-        except pa.ArrowInvalid as error:
-            raise ContractError(f"column {name}: expected {kind}: {error}") from error
-        except pa.ArrowNotImplementedError as error:
-            raise ContractError(f"column {name} is {column.type}, expected {kind}") from error
-    return Media(**columns)
+    names = table.column_names
+    for name in ("width", "height"):
+        if name not in names:
+            raise ContractError(f"column {name} is missing, found {names}")
+    columns = {name: _column(table, name, kind) for name, kind in _KINDS.items() if name in names}
+    return replace(images(columns["width"], columns["height"]), **columns)
+
+
+def _column(table: pa.Table, name: str, kind: pa.DataType) -> npt.NDArray[Any]:
+    column = table.column(name)
+    if column.null_count:
+        raise ContractError(f"column {name} has {column.null_count} nulls, expected none")
+    try:
+        values: npt.NDArray[Any] = column.cast(kind).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise ContractError(f"column {name}: expected {kind}: {error}") from error
+    except pa.ArrowNotImplementedError as error:
+        raise ContractError(f"column {name} is {column.type}, expected {kind}") from error
+    return values
 
 
 _KINDS = {

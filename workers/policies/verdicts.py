@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from schemas.reasons import Reason
 from schemas.sized import Bools, Media
@@ -14,12 +15,15 @@ MIN_FPS, MAX_FPS = 1e-6, 1e6
 MAX_FRAMES = (1 << 31) - 1
 
 
+def _none(rows: int) -> npt.NDArray[np.object_]:
+    return np.broadcast_to(np.array(None, object), rows)
+
+
 class Verdicts:
     """The `drop` and `message` columns of n media while a policy fills them."""
 
     def __init__(self, rows: int) -> None:
-        self.drop = np.full(rows, None, dtype=object)
-        self.message = np.full(rows, None, dtype=object)
+        self.drop = self.message = _none(rows)
         self.kept: Bools = np.ones(rows, np.bool_)
 
     def refuse(self, where: Bools, reason: Reason, say: Callable[[int], str]) -> None:
@@ -29,6 +33,8 @@ class Verdicts:
 
     def refuse_row(self, row: int, reason: Reason, message: str) -> None:
         """Drop one row."""
+        if not self.drop.flags.writeable:
+            self.drop, self.message = self.drop.copy(), self.message.copy()
         self.drop[row], self.message[row], self.kept[row] = reason, message, False
 
 

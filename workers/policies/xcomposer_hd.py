@@ -27,6 +27,7 @@ from workers.policies.frames import evenly, pick
 from workers.policies.grids import square_views
 from workers.policies.layouts import global_then_tiles
 from workers.policies.protocol import Names
+from workers.policies.smaller import half_the_frames
 from workers.policies.tiles import tile_boxes
 from workers.policies.verdicts import Verdicts, check, is_video
 from workers.text_config import Family
@@ -98,9 +99,7 @@ class XComposerHD(BaseModel):
         """One tile less, then half the frames."""
         if self.hd_num > 1:
             return self.model_copy(update={"hd_num": self.hd_num - 1})
-        if self.num_frames > 1:
-            return self.model_copy(update={"num_frames": self.num_frames // 2})
-        return None
+        return half_the_frames(self)
 
     def _draw(self, media: Media, verdicts: Verdicts) -> Drawn:
         """Drawn lying on the long side, then turned upright; refuses a height of 0 pixels."""

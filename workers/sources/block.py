@@ -21,8 +21,3 @@ class Block:
     rows: int
     sha256: str
     """Of the bytes that are parsed (text formats); "" where the file's size and version vouch."""
-
-    @property
-    def first_line(self) -> int:
-        """Of a file of lines: the number of the first one, from 1."""
-        return self.first_row + 1

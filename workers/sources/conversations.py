@@ -14,14 +14,23 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
-from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from schemas.reasons import Reason
 from workers.faults import Fault
-from workers.sources.fields import a_list, a_path, a_text, an_id, bad, named, numbers, shown
+from workers.sources.fields import (
+    a_list,
+    a_path,
+    a_text,
+    an_id,
+    bad,
+    named,
+    numbers,
+    place_id,
+    shown,
+)
 from workers.sources.json_text import RecordText, decode
 from workers.sources.sample import MediaRef, Part, Sample, Turn
 
@@ -60,7 +69,7 @@ def sample_of(
     record: RecordText, path: str, options: ConversationOptions, *, clips: bool = False
 ) -> Sample:
     """The sample of one record of the file at `path`; with `clips`, `clip` cuts its video."""
-    sample_id = f"{PurePosixPath(path).stem}-{record.number}"
+    sample_id = place_id(path, record.number)
     try:
         fields = decode(record)
         if options.ids == "data" and fields.get("id") is not None:

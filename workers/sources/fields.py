@@ -88,6 +88,14 @@ def an_id(value: Any) -> str:
     return value
 
 
+def place_id(path: str, number: int) -> str:
+    """The id of a sample that states none: its file, with the folders but not the extension, and
+    its number in it. So files of one name in two folders have different ids.
+    """
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}{name.rpartition('.')[0] or name}-{number}"
+
+
 def a_path(value: Any, field: str) -> str:
     """A path relative to the source's root, normalised; it cannot lead out of the root.
 

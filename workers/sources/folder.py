@@ -28,6 +28,7 @@ from workers.sources.extensions import media_kind
 from workers.sources.fields import a_path, an_id
 from workers.sources.sample import MediaRef, Sample
 from workers.sources.told import MAX_TEXT_BYTES, Telling, turns_of
+from workers.storage.entries import Stat
 
 if TYPE_CHECKING:
     from workers.storage.folder import Folder
@@ -134,16 +135,15 @@ def read(
 
 
 def _text_file(folder: Folder, text: dict[str, Any]) -> TextFile:
-    path, size = text["path"], text["size"]
-    if size > MAX_TEXT_BYTES:
-        return TextFile(path, size, None)
+    path, seen = text["path"], Stat(text["size"], text["version"])
+    if seen.size > MAX_TEXT_BYTES:
+        return TextFile(path, seen.size, None)
     try:
-        data = folder.read(path, 0, size + 1)
+        [data] = folder.read_ranges(path, [(0, seen.size)], seen)
     except FileNotFoundError:
-        data = None
-    if data is None or len(data) != size:
-        raise BuildError(f"{folder.url}/{path} changed while the build read it; build again")
-    return TextFile(path, size, data)
+        what = f"{folder.url}/{path} changed while the build read it; build again"
+        raise BuildError(what) from None
+    return TextFile(path, seen.size, data)
 
 
 def _digest(rows: pa.Table) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from workers.faults import Fault
 from workers.sources.block import Block
-from workers.sources.fields import an_id
+from workers.sources.fields import an_id, place_id
 from workers.sources.json_lines import plan_lines, read_block
 from workers.sources.json_text import RecordText, decode, open_range
 from workers.sources.sample import Sample
@@ -40,12 +40,14 @@ def read(folder: Folder, block: Block, options: RecordsOptions) -> Iterator[tupl
     """The samples of a block, each with its origin."""
     with open_range(folder, block.path, block.start, block.end) as file:
         for line in read_block(file, block, f"{folder.url}/{block.path}"):
-            yield parse_line(line), f"{block.path}#{line.offset}+{line.size}"
+            yield parse_line(line, block.path), f"{block.path}#{line.offset}+{line.size}"
 
 
-def parse_line(line: RecordText) -> Sample:
-    """The sample of one line; `id` is `line-N` where the line states none or cannot be read."""
-    sample_id = f"line-{line.number}"
+def parse_line(line: RecordText, path: str) -> Sample:
+    """The sample of one line of the file at `path`; its id is `<file>-<line>` where it states none
+    or cannot be read.
+    """
+    sample_id = place_id(path, line.number)
     try:
         record = decode(line)
         sample_id = an_id(record.get("id", sample_id))

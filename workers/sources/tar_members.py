@@ -68,7 +68,7 @@ def index(folder: Folder, path: str, at: str = "") -> pa.Table:
     if found is None:
         raise RecipeError(f"{folder.url}/{place}: no such file")
     samples = _Samples()
-    with closing(folder.open(place)) as file:
+    with closing(folder.open(place, found)) as file:
         try:
             for entry in walk(partial(read_at, file), found.size):
                 samples.add(entry)

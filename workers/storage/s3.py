@@ -44,10 +44,9 @@ class S3Folder:
     def stat(self, path: str) -> Stat | None:
         """See Folder."""
         try:
-            answer = call(self._at(path), "head_object", {})
+            return _head(self._at(path))
         except FileNotFoundError:
             return None
-        return _stat(answer["ContentLength"], answer)
 
     def list(self, prefix: str = "") -> Listing:
         """See Folder."""
@@ -72,30 +71,31 @@ class S3Folder:
         del prefix
         return []
 
-    def open(self, path: str) -> BinaryIO:
+    def open(self, path: str, seen: Stat | None = None) -> BinaryIO:
         """See Folder."""
         target = self._at(path)
-        found = call(target, "head_object", {})
-        version = etag(found)
+        found = seen or _head(target)
 
         def fetch(offset: int, size: int) -> bytes:
-            pieces = read(target, cut(offset, offset + size), version)
+            pieces = read(target, cut(offset, offset + size), found.version)
             return b"".join(piece.data for piece in pieces)
 
-        return read_ahead(fetch, found["ContentLength"])
+        return read_ahead(fetch, found.size)
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """See Folder."""
         return self.read_ranges(path, [(offset, size)])[0]
 
-    def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> builtins.list[bytes]:
+    def read_ranges(
+        self, path: str, ranges: Sequence[tuple[int, int]], seen: Stat | None = None
+    ) -> builtins.list[bytes]:
         """See Folder."""
         target = self._at(path)
         if sum(size for _, size in ranges) > _PLAUSIBLE_BYTES:
-            end = call(target, "head_object", {})["ContentLength"]
+            end = (seen or _head(target)).size
             ranges = [(offset, max(0, min(size, end - offset))) for offset, size in ranges]
         spans = requests(ranges)
-        pieces = read(target, spans)
+        pieces = read(target, spans, seen.version if seen else "")
         return builtins.list(slices(ranges, spans, [piece.data for piece in pieces]))
 
     def read_whole(self, path: str) -> bytes:
@@ -139,6 +139,11 @@ class S3Folder:
         if not path or path.endswith("/"):  # a folder, where there are folders
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), target.url)
         return target
+
+
+def _head(target: Target) -> Stat:
+    answer = call(target, "head_object", {})
+    return _stat(answer["ContentLength"], answer)
 
 
 def _stat(size: int, entry: dict[str, Any]) -> Stat:

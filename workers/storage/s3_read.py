@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from schemas.errors import BuildError
+from workers.storage.entries import changed
 from workers.storage.ranges import Span
 from workers.storage.retry import BrokenTransferError, tried
 from workers.storage.s3_client import Target, client, run, together
@@ -41,7 +42,7 @@ def read(target: Target, spans: Sequence[Span], version: str = "") -> list[Piece
 
     run(target.retry, fill_all)
     if len({piece.version for piece in pieces if piece.version}) > 1:
-        raise _changed(target)
+        raise changed(target.url)
     return pieces
 
 
@@ -93,9 +94,5 @@ def _take_head(target: Target, piece: Piece, begin: int, answer: dict[str, Any])
         raise BuildError(f"{target.url}: the server does not answer with byte ranges")
     version = etag(answer)
     if piece.version not in ("", version):
-        raise _changed(target)
+        raise changed(target.url)
     piece.version, piece.total, piece.stop = version, total, min(piece.stop, total)
-
-
-def _changed(target: Target) -> BuildError:
-    return BuildError(f"{target.url} changed while the build read it; build again")

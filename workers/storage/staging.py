@@ -6,7 +6,8 @@ file is a new copy. Locks (flock) lie on the copies themselves and end with thei
 
 - to fetch a copy, one process holds a lock of its name; others wait and find it made;
 - to use one, a process holds it shared; to remove one, alone, so no copy in use is removed;
-- to make room, one process at a time counts the folder, where a begun copy has its full size.
+- to make room, one process at a time looks at the sum of all sizes, and where that nears the
+  budget counts the folder, where a begun copy has its full size.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _MAX_HELD = 128
 _LOCKS = 64
 """Lock files for fetching: few enough to leave lying, many enough that files seldom share one."""
 _ROOM_LOCK = ".lock-room"
+_DIGITS = 20
+"""Of the number in it."""
 _NAME = re.compile(r"\.?([0-9a-f]{32}\.staged)(?:\..+\.tmp)?")
 
 
@@ -76,13 +79,13 @@ class Staging:
         while self._held:
             os.close(self._held.popitem()[1])
 
-    def local(self, source: Folder, path: str) -> Path:
+    def local(self, source: Folder, path: str, seen: Stat | None = None) -> Path:
         """A local file with the content of a file: itself where it is local, else a copy.
 
-        A file's version is looked at once, when this object is first asked for it.
-        Raises BuildError where it is larger than the budget, or changes while it is copied.
+        A file's version is looked at once, when this object is first asked for it, or is `seen`.
+        Raises BuildError where it is larger than the budget, or changes before it is copied.
         """
-        found = self._look(source, path)
+        found = seen or self._look(source, path)
         if isinstance(source, LocalFolder):
             return source.root / path
         identity = f"{source.url}/{path}\0{found.version}\0{found.size}"
@@ -91,7 +94,7 @@ class Staging:
             self._folder.mkdir(parents=True, exist_ok=True)
             with _locked(self._folder / _fetch_lock(copy.name)):
                 while not self._hold(copy):
-                    self._fetch(source, path, copy)
+                    self._fetch(source, path, found, copy)
         self._held.move_to_end(copy)
         return copy
 
@@ -121,28 +124,38 @@ class Staging:
             self._release()
         return True
 
-    def _fetch(self, source: Folder, path: str, copy: Path) -> None:
+    def _fetch(self, source: Folder, path: str, found: Stat, copy: Path) -> None:
         """Copy the file to its place, whole or not at all; the lock of its name is held."""
-        found = self._look(source, path)
-        url = f"{source.url}/{path}"
         if found.size > self._budget:
-            what = f"{url}: {found.size} bytes are over the staging budget of {self._budget}"
-            raise BuildError(what)
+            over = f"are over the staging budget of {self._budget}"
+            raise BuildError(f"{source.url}/{path}: {found.size} bytes {over}")
         for left in self._folder.glob(f".{copy.name}.*.tmp"):  # of a killed process
             left.unlink(missing_ok=True)
         with whole_file(copy) as descriptor:
-            with _locked(self._folder / _ROOM_LOCK):
-                self._make_room(found.size)
+            with _locked(self._folder / _ROOM_LOCK) as room:
+                assert room is not None
+                self._reserve(room, found.size)
                 os.ftruncate(descriptor, found.size)
             ranges = [(start, stop - start) for start, stop in cut(0, found.size)]
             for first in range(0, len(ranges), _REQUESTS_AT_ONCE):
-                pieces = source.read_ranges(path, ranges[first : first + _REQUESTS_AT_ONCE])
+                now = ranges[first : first + _REQUESTS_AT_ONCE]
+                pieces = source.read_ranges(path, now, found)
                 write_all(descriptor, [memoryview(piece) for piece in pieces])
-            if source.stat(path) != found:
-                raise BuildError(f"{url} changed while it was copied; build again")
 
-    def _make_room(self, size: int) -> None:
-        """Remove what is used least recently, until `size` bytes more are within the budget."""
+    def _reserve(self, room: int, size: int) -> None:
+        """Room for `size` bytes more, noted in the lock file: it holds the size of all copies, or
+        more, so that they need not be counted for each of thousands of small files.
+        """
+        noted = os.pread(room, _DIGITS, 0)
+        used = int(noted) if noted.isdigit() else self._budget
+        if used + size > self._budget:
+            used = self._make_room(size)
+        os.pwrite(room, b"%0*d" % (_DIGITS, used + size), 0)
+
+    def _make_room(self, size: int) -> int:
+        """Remove what is used least recently, until `size` bytes more are within the budget; the
+        size of what stays.
+        """
         copies = self._copies()
         room = self._budget - size - sum(copy.size for copy in copies)
         sizes = {copy.path: copy.size for copy in copies}
@@ -152,6 +165,7 @@ class Staging:
         while room < 0 and self._held:
             if _remove(mine := self._release()):
                 room += sizes.get(mine, 0)
+        return self._budget - size - room
 
     def _copies(self) -> list[_Copy]:
         """All copies, and those that are being made; what a killed process left is removed.
@@ -175,8 +189,8 @@ class Staging:
 
     def _is_left_over(self, temporary: Path, name: str) -> bool:
         """Whether nobody holds the lock that a copy is made under."""
-        with _locked(self._folder / _fetch_lock(name), fcntl.LOCK_NB) as mine:
-            return mine and temporary.exists()
+        with _locked(self._folder / _fetch_lock(name), fcntl.LOCK_NB) as lock:
+            return lock is not None and temporary.exists()
 
     def _release(self) -> Path:
         """Let go of the copy that this object has not asked for the longest."""
@@ -207,17 +221,19 @@ def _remove(path: Path) -> bool:
 
 
 @contextmanager
-def _locked(path: Path, how: int = 0) -> Iterator[bool]:
-    """Hold a lock file alone; False where it is taken and LOCK_NB says not to wait."""
+def _locked(path: Path, how: int = 0) -> Iterator[int | None]:
+    """Hold a lock file alone; its descriptor, or None where it is taken and LOCK_NB says not to
+    wait.
+    """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | how)
     except BlockingIOError:
         os.close(descriptor)
-        yield False
+        yield None
         return
     try:
-        yield True
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from schemas.sized import Media, Sized, images
 from tests.workers.policies.videos import video
-from workers.policies.frames import spread
 from workers.policies.qwen2_vl import Qwen2VL
 from workers.policies.smart_resize import Variant
+from workers.policies.spacing import spread
 
 SIDES = st.integers(1, 20_000)
 VARIANTS: list[Variant] = ["qwen_vl_utils", "hf_5.23.0", "hf_4.57.1", "hf_4.45.0"]

@@ -1,16 +1,14 @@
 """An S3 server on loopback (moto), behind a proxy that counts and spoils what the test wants."""
 
-import logging
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.s3_server import s3_server, use
 from tests.workers.storage.big_object import BIG
-from tests.workers.storage.faulty_proxy import FaultyProxy, running, upload
+from tests.workers.storage.faulty_proxy import FaultyProxy, upload
 from workers.storage.folder import Folder
 from workers.storage.local import LocalFolder
 from workers.storage.retry import Retry
@@ -24,25 +22,13 @@ QUICK = Retry(
 
 @pytest.fixture(scope="session")
 def _running_proxy() -> Iterator[FaultyProxy]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    with running(FaultyProxy(server.get_host_and_port())) as proxy:
+    with s3_server() as proxy:
         yield proxy
-    server.stop()
 
 
 @pytest.fixture
 def proxy(_running_proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> FaultyProxy:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", _running_proxy.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    _running_proxy.reset()
-    return _running_proxy
+    return use(_running_proxy, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import pytest
 from schemas.errors import BuildError, TransientError
 from tests.workers.storage.big_object import BIG
 from tests.workers.storage.faulty_proxy import FaultyProxy, Spoiled
+from workers.storage.entries import Stat
 from workers.storage.local import LocalFolder
 from workers.storage.s3 import S3Folder
 from workers.storage.staging import Staging
@@ -114,15 +115,16 @@ def test_a_changed_object_is_a_new_copy(s3: S3Folder, tmp_path: Path) -> None:
 
 
 class Changing(S3Folder):
-    """A folder whose files change when they are read."""
+    """A folder whose files change before they are read."""
 
-    def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        read = super().read_ranges(path, ranges)
+    def read_ranges(
+        self, path: str, ranges: Sequence[tuple[int, int]], seen: Stat | None = None
+    ) -> list[bytes]:
         self.write_whole(path, os.urandom(1000))
-        return read
+        return super().read_ranges(path, ranges, seen)
 
 
-def test_an_object_that_changes_while_it_is_copied_is_an_error(
+def test_an_object_that_changes_before_it_is_copied_is_an_error(
     s3: S3Folder, tmp_path: Path
 ) -> None:
     s3.write_whole("a", bytes(1000))
