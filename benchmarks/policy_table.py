@@ -41,13 +41,11 @@ COMMON = {
     "max_pixels": "Largest area of a picture.",
     "use_thumbnail": "A last view of the whole picture, where there are several.",
     "seed": "Of what is drawn.",
-    "variant": "Of pictures.",
-    "video_variant": "Of videos.",
+    "variant": "Whose code decides.",
 }
 """Meanings that need no string in each file."""
 
 OWN = {
-    "deepseek_vl.variant": "Of pictures; videos are ours.",
     "docowl1_5.add_global_img": "Whether the whole picture comes first.",
     "internvl.downsample_ratio": "0.5: a block of 2 x 2 patches becomes one token.",
     "internvl.min_num_frame": "Fewest frames that are drawn.",
@@ -77,6 +75,8 @@ OWN = {
     "qwen2_vl.nframes": "Frames of every video.",
     "qwen2_vl.min_frames": "Fewest frames by `fps`.",
     "qwen2_vl.resized_width": "See `resized_height`.",
+    "qwen2_vl.variant": "Whose code decides on pictures.",
+    "qwen2_vl.video_variant": "The same on videos.",
 }
 """Meanings that are plain beside the code, and not on a page."""
 

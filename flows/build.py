@@ -65,8 +65,8 @@ def logged() -> Progress:
     told: dict[str, int] = {}
 
     def progress(stage: str, done: int, total: int) -> None:
-        tenth = 10 * done // total if total else 10
-        if told.get(stage) != tenth:
+        tenth = 10 * done // total if total else None
+        if tenth is not None and told.get(stage) != tenth:
             told[stage] = tenth
             logger.info("%s: %d of %d", stage, done, total)
 

@@ -187,9 +187,8 @@ def serve(
     asked for, with parameters: partitions, stages, dry_run.
     """
     from flows.serving import serve as serve_now
-    from pipelines.load_recipe import load_recipe
 
     with told():
         if cron and interval:
             raise RecipeError("--cron and --interval: take one of them")
-        serve_now(recipe, name or load_recipe(recipe).name, cron, interval)
+        serve_now(recipe, name, cron, interval)

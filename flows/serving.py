@@ -3,45 +3,64 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
+from prefect import serve as serve_deployments
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
 
 from flows.build import build_flow
 from pipelines.engine import REPOSITORY
 from pipelines.load_recipe import load_recipe
-from schemas.errors import BuildError
+from schemas.errors import BuildError, RecipeError
 
 ONE_AT_A_TIME = ConcurrencyLimitConfig(
     limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
 )
 """A build does all that is missing, so one that is due meanwhile has nothing to wait for."""
 
+_NAME = re.compile(r"[\w. -]{1,64}")
 
-def serve(recipe: Path, name: str, cron: str | None, interval: float | None) -> None:
+
+def serve(recipe: Path, name: str | None, cron: str | None, interval: float | None) -> None:
     """Register the deployment `patchpack-build/<name>` and run what is due, until stopped.
 
     Raises BuildError without a server, and RecipeError for a schedule that is none.
     """
-    load_recipe(recipe)  # its faults are told now, not at night
-    url = get_current_settings().api.url
-    if not url:
+    served = deployment(recipe, name, cron, interval)
+    if not get_current_settings().api.url:
         raise BuildError(
             "a schedule needs a Prefect server: run `prefect server start`, then set "
             "PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
-    # runs are processes that import the flow as a module
+    # every run is a process that imports the flow as a module
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    build_flow.serve(
-        name=name,
-        cron=cron,
-        interval=interval,
-        global_limit=ONE_AT_A_TIME,
-        parameters={"recipe_path": str(recipe.absolute())},
-        description=f"Builds {recipe.name} and publishes it.",
-        tags=["patchpack"],
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
+    serve_deployments(served)
+
+
+def deployment(
+    recipe: Path, name: str | None, cron: str | None, interval: float | None
+) -> RunnerDeployment:
+    """The builds of a recipe, with its path as their default. Raises RecipeError."""
+    loaded = load_recipe(recipe)  # its faults are told now, not at night
+    if name is not None and not _NAME.fullmatch(name):
+        raise RecipeError(f"--name {name!r}: letters, digits, spaces, and . _ - are allowed")
+    try:
+        return RunnerDeployment.from_flow(
+            build_flow,
+            name=name or loaded.name,
+            cron=cron,
+            interval=interval,
+            concurrency_limit=ONE_AT_A_TIME,
+            parameters={"recipe_path": str(recipe.absolute())},
+            description=f"Builds {recipe.name} and publishes it.",
+            tags=["patchpack"],
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+    except ValidationError as error:
+        raise RecipeError(f'--cron {cron!r}: no schedule, such as "0 3 * * *"') from error

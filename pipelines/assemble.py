@@ -26,11 +26,14 @@ from pipelines.take_down import shard_digest, taken_rows, without
 from pipelines.text import text_spec
 from schemas.columns import Ints
 from schemas.digest import spec_digest
+from schemas.errors import BuildError
 from schemas.manifest import ShardEntry
 from workers import assemble as stage
 from workers.fetched import Sources, worth_copying
 from workers.match import Rule
 from workers.sidefiles import index_name
+from workers.storage.folder import Stat
+from workers.storage.local import LocalFolder
 
 MB = 10**6
 
@@ -143,7 +146,9 @@ def stripe_sets(size: int, target: int) -> int:
 
 
 def finished(workshop: Workshop, place: ShardPlace) -> ShardEntry | None:
-    """The entry of a shard that is there with all that belongs to it."""
+    """The entry of a shard that is there with all that belongs to it. Raises BuildError where the
+    shard of this name is another one, which some version may hold.
+    """
     output, name = workshop.output, place.name
     try:
         receipt = json.loads(workshop.store.scratch.content(output, receipt_name(name)))
@@ -151,10 +156,13 @@ def finished(workshop: Workshop, place: ShardPlace) -> ShardEntry | None:
         shard = ShardEntry.model_validate(receipt)
     except (OSError, ValueError, KeyError, AttributeError):
         return None
+    if partition != place.digest:  # of 2**32 digits, for one stripe set and lane
+        what = "its digest begins like that of a shard that is there; `gc` it, or change `seed`"
+        raise BuildError(f"{name}: {what}")
     stats = [output.stat(file) for file in (name, f"{name}.idx", index_name(name))]
     if not all(stats) or stats[0] is None or not workshop.redo.counts("assembled", stats[0]):
         return None
-    return shard if (stats[0].size, partition) == (shard.size, place.digest) else None
+    return shard if stats[0].size == shard.size else None
 
 
 def _tasks(
@@ -175,6 +183,7 @@ def _tasks(
         partition.sized.key,
         tuple((b.surveyed.key, b.tokenized.key) for b in partition.blocks if b.tokenized),
         recipe.text,
+        _known(store, partition),
     )
     packed = without(store.read("packed", partition.packed.key), taken)
     lane, row = packed.column("lane").to_numpy(), packed.column("pack_row").to_numpy()
@@ -197,6 +206,18 @@ def _tasks(
             output=workshop.output,
             store=store,
         )
+
+
+def _known(store: Store, partition: Partition) -> dict[str, Stat]:
+    """The partition's tables in a remote cache as they are."""
+    if isinstance(store.folder, LocalFolder):
+        return {}
+    receipts = [partition.packed, partition.sized]
+    for block in partition.blocks:
+        receipts += [one for one in (block.surveyed, block.tokenized) if one]
+    paths = [store.path(one.stage, one.key, ".arrow") for one in receipts]
+    found = at_once(store.folder, store.folder.stat, paths)
+    return {path: stat for path, stat in zip(paths, found, strict=True) if stat}
 
 
 def _sources(workshop: Workshop, partition: Partition, taking: Sequence[pa.Table]) -> Sources:

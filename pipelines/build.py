@@ -16,10 +16,9 @@ from itertools import chain
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.assemble import assemble_partition
-from pipelines.describe import Made, describe, published_files, read_table
+from pipelines.describe import Made, describe
 from pipelines.finding import Found, find_blocks
 from pipelines.plan import (
     NO_IDS,
@@ -32,6 +31,7 @@ from pipelines.plan import (
     sample_ids,
 )
 from pipelines.publish import already_published, latest, publish
+from pipelines.published import by_partition, published_files, read_table
 from pipelines.render import addresses, asked_for, known_faults, render_partition
 from pipelines.steps import Block, Workshop
 from pipelines.survey import survey_blocks
@@ -160,12 +160,10 @@ def _published_ids(workshop: Workshop, base: Manifest, found: Collection[str]) -
     if len(names) == 1:
         return dict.fromkeys(names, NO_IDS)
     table = read_table(workshop.output, base.ledger.name).select(["partition", "sample_id"])
-    ids = {
-        name: table.filter(pc.equal(table["partition"], name))["sample_id"]
-        for name in names
-        if name not in found
-    }
-    return {name: hashed(ids[name].to_pylist()) if name in ids else NO_IDS for name in names}
+    rows = by_partition(table)
+    others = [name for name in names if name not in found]
+    ids = {name: hashed(rows[name].column("sample_id").to_pylist()) for name in others}
+    return {name: ids.get(name, NO_IDS) for name in names}
 
 
 def chosen(

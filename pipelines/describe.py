@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from pipelines.assemble import Assembled, partition_digest, recipe_digest, rows_
 from pipelines.partitions import SourceFile
 from pipelines.plan import Partition, pack_costs, policy_spec
 from pipelines.publish import files_name, ledger_name
+from pipelines.published import by_partition, read_table, whole_ledger
 from pipelines.recipe import Recipe
 from pipelines.steps import Workshop
 from pipelines.take_down import with_drops, without
@@ -27,12 +27,11 @@ from pipelines.text import text_spec
 from schemas.digest import spec_digest
 from schemas.errors import ContractError
 from schemas.libraries import version
-from schemas.manifest import FOLDER, Balance, Files, Ledger, Manifest, PartitionEntry
-from schemas.tables import FILES, LEDGER, conform
+from schemas.manifest import Balance, Files, Ledger, Manifest, PartitionEntry
+from schemas.tables import FILES, LEDGER
 from workers.balance import slowest_over_mean
 from workers.ledger import drop_counts, ledger
 from workers.match import Rule
-from workers.storage.folder import Folder
 
 LIBRARIES = ("av", "numpy", "pillow", "pyarrow")
 """Whose versions shape bytes."""
@@ -44,6 +43,11 @@ class Made:
 
     partition: Partition
     assembled: Assembled
+
+    @property
+    def name(self) -> str:
+        """The partition's name."""
+        return self.partition.name
 
     @property
     def packs(self) -> int:
@@ -59,7 +63,13 @@ def describe(
     """
     recipe = workshop.recipe
     digest = recipe_digest(recipe)
-    entries = [_entry(workshop, one) if isinstance(one, Made) else one for one in parts]
+    rows = whole_ledger(workshop.output, base)
+    known = _unchanged(workshop, parts, base) if rows else {}
+    told = [known.get(one.name, one) if isinstance(one, Made) else one for one in parts]
+    entries = [_entry(workshop, one) if isinstance(one, Made) else one for one in told]
+    if base and not rows and not all(isinstance(one, Made) for one in told):
+        what = f"{base.ledger.name} is lost or damaged; a whole build writes it again"
+        raise ContractError(f"{workshop.output.url}: {what}")
     return Manifest(
         format=FORMAT,
         version=0,
@@ -73,8 +83,28 @@ def describe(
         capacity=recipe.pack.max_tokens,
         partitions=entries,
         files=_files(workshop, parts, base),
-        ledger=_ledger(workshop, parts, base),
+        ledger=_ledger(workshop, told, entries, rows),
     )
+
+
+def _unchanged(
+    workshop: Workshop, parts: Sequence[Made | PartitionEntry], base: Manifest | None
+) -> dict[str, PartitionEntry]:
+    """Entries of the published version that the partitions made would have again. Of most builds
+    that is most of them; their rows of the ledger are the same too.
+    """
+    if base is None or base.code_version != patchpack.__version__:
+        return {}
+    published = {entry.name: entry for entry in base.partitions}
+    return {
+        one.name: published[one.name]
+        for one in parts
+        if isinstance(one, Made)
+        and one.name in published
+        and published[one.name].digest == partition_digest(workshop.recipe, one.partition)
+        and published[one.name].taken_down == len(one.assembled.taken)
+        and published[one.name].shards == one.assembled.shards
+    }
 
 
 def _older(
@@ -148,30 +178,15 @@ def _files(
     workshop: Workshop, parts: Sequence[Made | PartitionEntry], base: Manifest | None
 ) -> Files:
     """The table of source files."""
-    before = base.files.name if base else ""
-    table = _rows_of(workshop, parts, before, lambda one: partition_files(one.partition))
-    sha256, name = _write_table(workshop, table, files_name)
+    before: dict[str, pa.Table] = {}
+    if base and not all(isinstance(one, Made) for one in parts):
+        before = by_partition(read_table(workshop.output, base.files.name))
+    table = pa.concat_tables(
+        partition_files(one.partition) if isinstance(one, Made) else before[one.name]
+        for one in parts
+    )
+    sha256, name = _write_table(workshop, table, FILES, files_name)
     return Files(name=name, sha256=sha256, files=len(table))
-
-
-def _rows_of(
-    workshop: Workshop,
-    parts: Sequence[Made | PartitionEntry],
-    before: str,
-    rows: Callable[[Made], pa.Table],
-) -> pa.Table:
-    """A table of all partitions: of those that were not made, the rows that the published version
-    has in its file `before`.
-    """
-    tables, old = [], None
-    for one in parts:
-        if isinstance(one, Made):
-            tables.append(rows(one))
-            continue
-        if old is None:
-            old = read_table(workshop.output, before)
-        tables.append(old.filter(pc.equal(old.column("partition"), one.name)))
-    return pa.concat_tables(tables)
 
 
 def partition_files(partition: Partition) -> pa.Table:
@@ -192,57 +207,42 @@ def partition_files(partition: Partition) -> pa.Table:
     return pa.Table.from_pylist(rows, FILES)
 
 
-def published_files(root: Folder, base: Manifest | None) -> dict[SourceFile, str]:
-    """The files of a version and their partitions, in the order of the partitions."""
-    if base is None:
-        return {}
-    table = read_table(root, base.files.name)
-    columns = (table.column(name).to_pylist() for name in ("source", "path", "partition"))
-    return {SourceFile(source, path): name for source, path, name in zip(*columns, strict=True)}
-
-
-def read_table(root: Folder, name: str) -> pa.Table:
-    """A Parquet table beside the manifests. Raises ContractError naming it."""
-    path = f"{FOLDER}/{name}"
-    try:
-        return pq.ParquetFile(pa.BufferReader(root.read_whole(path))).read()
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise ContractError(f"{root.url}/{path}: {error}") from error
-
-
 def _write_table(
-    workshop: Workshop, table: pa.Table, name_of: Callable[[str], str]
+    workshop: Workshop, table: pa.Table, schema: pa.Schema, name_of: Callable[[str], str]
 ) -> tuple[str, str]:
     """The digest of the table's file, and its name."""
     buffer = io.BytesIO()
-    # in one piece: the bytes must not tell which rows were taken over from the version before
-    pq.write_table(table.combine_chunks(), buffer, compression="zstd")
+    # in one piece and with our names for what is in lists (Parquet gives back others): the bytes
+    # must not tell which rows were taken over from the version before
+    whole = pa.Table.from_arrays(table.combine_chunks().columns, schema=schema)
+    pq.write_table(whole, buffer, compression="zstd")
     data = buffer.getvalue()
     sha256 = hashlib.sha256(data).hexdigest()
     path = name_of(sha256)
-    if workshop.output.stat(path) is None:
+    found = workshop.output.stat(path)
+    if found is None or found.size != len(data):
         workshop.output.write_whole(path, data)
     return sha256, path.rpartition("/")[2]
 
 
 def _ledger(
-    workshop: Workshop, parts: Sequence[Made | PartitionEntry], base: Manifest | None
+    workshop: Workshop,
+    parts: Sequence[Made | PartitionEntry],
+    entries: Sequence[PartitionEntry],
+    before: Mapping[str, pa.Table],
 ) -> Ledger:
-    before = base.ledger.name if base else ""
-    rows = _rows_of(workshop, parts, before, partial(_partition_ledger, workshop))
-    table = conform(rows, LEDGER)  # read from a file, the elements of a list have another name
-    sha256, name = _write_table(workshop, table, ledger_name)
+    """The ledger; rows of the published version's, `before`, for partitions that were not made."""
+    table = pa.concat_tables(
+        _partition_ledger(workshop, one)
+        if isinstance(one, Made)
+        else before.get(one.name, LEDGER.empty_table())
+        for one in parts
+    )
+    sha256, name = _write_table(workshop, table, LEDGER, ledger_name)
     dropped = drop_counts(table)
-    seen = sum(
-        one.partition.selected.rows if isinstance(one, Made) else one.samples for one in parts
-    )
-    return Ledger(
-        name=name,
-        sha256=sha256,
-        seen=seen,
-        packed=seen - sum(dropped.values()),
-        dropped=dropped,
-    )
+    seen = sum(entry.samples for entry in entries)
+    packed = seen - sum(dropped.values())
+    return Ledger(name=name, sha256=sha256, seen=seen, packed=packed, dropped=dropped)
 
 
 def _partition_ledger(workshop: Workshop, made: Made) -> pa.Table:

@@ -37,7 +37,8 @@ def explain(place: Folder | Path, name: str, extract: Path | None) -> Story:
     if rows:
         packed = [row for row in rows if row["drop"] is None]
         first = (packed or rows)[0]
-        story: Story = {"sample": name, "source": first["source"], "origin": first["origin"]}
+        story: Story = {"sample": name}
+        story |= {what: first[what] for what in ("source", "origin", "partition")}
         if first["notes"]:
             story["notes"] = first["notes"]
         for row in rows:

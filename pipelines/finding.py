@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipelines.partitions import Published, SourceFile, partitions_of
 from pipelines.sources import OpenSource
 from pipelines.steps import StandIn, Workshop
-from pipelines.store import FileState, Receipt, Store
+from pipelines.store import FileState, Receipt, Store, at_once
 from schemas.digest import spec_digest
 from schemas.errors import RecipeError
 from workers.sources import (
@@ -154,14 +154,13 @@ def _of_file(
 def _of_tree(workshop: Workshop, source: OpenSource, table: pa.Table) -> Iterator[Found]:
     """The blocks of those media of a folder that belong to one partition."""
     store = workshop.store
-    key = spec_digest({"stage": "index", "files": table.to_pylist()})
+    key = spec_digest({"stage": "index", "files": folder.digest_of(table)})
     if not store.receipt("indexed", key):
         workshop.engine.local()
         store.write("indexed", key, table)
     for block in folder.plan(table, source.pattern, ROWS_PER_BLOCK):
         part = table.slice(block.start, block.end - block.start)
-        texts = [text for beside in part.column("beside").to_pylist() for text in beside]
-        states = tuple(FileState(t["path"], t["size"], t["version"]) for t in texts)
+        states = tuple(FileState(*text) for text in folder.texts_of(part))
         mine = tuple(SourceFile(source.name, path) for path in part.column("path").to_pylist())
         yield Found(source, mine, block, block.sha256, key, None, states)
 
@@ -177,15 +176,16 @@ def _index(
         for task in _index_tasks(workshop, file)
     ]
     store = workshop.store
-    receipts = {task.key: _finished(store, task) for _, task in tasks}
+    done = at_once(store.folder, lambda one: _finished(store, one[1]), tasks)
+    receipts = {task.key: receipt for (_, task), receipt in zip(tasks, done, strict=True)}
     todo = {task.key: task for _, task in tasks if receipts[task.key] is None}
     for receipt in workshop.run("index", run_index, list(todo.values())):
         receipts[receipt.key] = receipt
     found: dict[SourceFile, list[tuple[IndexTask, Receipt]]] = {}
     for file, task in tasks:
-        done = receipts[task.key]
-        assert done is not None  # made above
-        found.setdefault(file, []).append((task, done))
+        known = receipts[task.key]
+        assert known is not None  # made above
+        found.setdefault(file, []).append((task, known))
     return found
 
 

@@ -23,8 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.describe import published_files
 from pipelines.plan import ids_key
+from pipelines.published import published_files
 from pipelines.recipe import Output, Render
 from pipelines.render import addresses_key, asked_for, render_config
 from pipelines.steps import scratch_of

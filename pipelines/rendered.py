@@ -7,7 +7,7 @@ and not for all that there is. Segments of like length are joined as containers 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.store import Receipt, Store
+from pipelines.store import Receipt, Store, at_once
 from schemas.columns import Ints
 from workers.payloads import PAYLOADS
 
@@ -43,10 +43,10 @@ class Rendered:
 
     def add(self, made: Iterable[Receipt]) -> None:
         """Take in containers that have been made since the first question."""
-        segments = self._segments
         receipts = [self._store.path(one.stage, one.key, ".json") for one in made]
-        if not receipts:
+        if not receipts or "_segments" not in vars(self):  # else they are found with the others
             return
+        segments = self._segments
         table = self._read(receipts)
         while segments and len(segments[-1].table) < 2 * len(table):
             table = pa.concat_tables([segments.pop().table, table])
@@ -63,16 +63,19 @@ class Rendered:
                 receipts.append(receipt)
         return [_Segment(self._read(receipts))] if receipts else []
 
-    def _read(self, receipts: Iterable[str]) -> pa.Table:
-        return pa.concat_tables(self._tables(receipts)).combine_chunks()
-
-    def _tables(self, receipts: Iterable[str]) -> Iterator[pa.Table]:
-        for receipt in receipts:
-            container, index = _beside(receipt)
-            table = self._store.read_at(index)
-            number = np.full(len(table), len(self.containers), np.int32)
-            self.containers.append(container)
-            yield table.append_column(INDEX.field("container"), pa.array(number))
+    def _read(self, receipts: Sequence[str]) -> pa.Table:
+        beside = [_beside(receipt) for receipt in receipts]
+        indexes = [index for _, index in beside]
+        tables = at_once(self._store.folder, self._store.read_at, indexes)
+        first = len(self.containers)
+        self.containers += [container for container, _ in beside]
+        numbered = (
+            table.append_column(
+                INDEX.field("container"), pa.array(np.full(len(table), number, np.int32))
+            )
+            for number, table in enumerate(tables, first)
+        )
+        return pa.concat_tables(numbered).combine_chunks()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from workers.fetched import Fetched, Sources
 from workers.gather import Sample, by_block, gather
 from workers.shard import PlannedPack, Reader, write_shard
 from workers.sidefiles import index_name
-from workers.storage.folder import Folder
+from workers.storage.folder import Folder, Stat
 from workers.storage.local import LocalFolder
 from workers.storage.snapshot import snapshot
 from workers.text_config import TextConfig
@@ -41,6 +41,8 @@ class PackTables:
     sized: str
     blocks: tuple[tuple[str, str], ...]  # SURVEYED and TOKENIZED of each block
     text: TextConfig
+    known: Mapping[str, Stat]
+    """Files of these tables in a remote cache, so that no task asks for them one by one."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ def _vision_ids(task: ShardTask) -> VisionIds:
 
 def _planned(task: ShardTask) -> Iterator[PlannedPack]:
     """The packs of the shard, front to back."""
-    store, place = replace(task.store, folder=snapshot(task.store.folder)), task.place
+    cache, place = snapshot(task.store.folder, task.tables.known), task.place
+    store = replace(task.store, folder=cache)
     packed = without(
         store.read("packed", task.tables.packed), np.array(sorted(task.taken), np.int64)
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.plan import Partition, pack_costs
 from pipelines.steps import Workshop
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, PartitionEntry
 from workers.ledger import drop_counts
 
 Rows = list[tuple[str, str]]
@@ -34,9 +34,9 @@ def of_manifest(manifest: Manifest) -> Rows:
         ("tokens", f"{tokens:,}, of which {sum(part.loss_tokens for part in parts):,} are learned"),
         ("ViT patches", f"{sum(part.patches for part in parts):,}"),
     ]
-    for part in parts:
-        for ranks, ratio in part.balance.slowest_over_mean.items():
-            rows.append((f"slowest / mean of {ranks} ranks", f"{ratio:.4f}"))
+    if len(parts) > 1:
+        rows.insert(1, ("partitions", f"{len(parts):,}"))
+    rows += [(f"slowest / mean of {n} ranks", f"{r:.4f}") for n, r in _balance(parts).items()]
     size = sum(shard.size for shard in manifest.shards)
     rows.append(
         ("shards", f"{len(manifest.shards):,} in {manifest.lanes} lanes, {size / 1e6:,.1f} MB")
@@ -74,21 +74,34 @@ def of_plan(workshop: Workshop, partitions: Sequence[Partition]) -> Rows:
         ("tokens", f"{costs['tokens']:,}"),
         ("ViT patches", f"{costs['patches']:,}"),
         ("payload, modelled", f"{costs['bytes'] / 1e6:,.1f} MB"),
-        *(row for partition in partitions for row in _warnings(recipe.pack.lanes, partition)),
+        *_warnings(recipe.pack.lanes, partitions),
     ]
+
+
+def _balance(parts: Sequence[PartitionEntry]) -> dict[str, float]:
+    """Slowest rank / mean rank of all partitions, each counted by its rows."""
+    ratios: dict[str, float] = {}
+    total = sum(part.rows for part in parts)
+    for part in parts:
+        for ranks, ratio in part.balance.slowest_over_mean.items():
+            ratios[ranks] = ratios.get(ranks, 0.0) + ratio * part.rows / max(total, 1)
+    return ratios
 
 
 def _packed(samples: int, instances: int) -> str:
     return f"{samples:,}" if samples == instances else f"{samples:,} in {instances:,} copies"
 
 
-def _warnings(lanes: int, partition: Partition) -> Rows:
+def _warnings(lanes: int, partitions: Sequence[Partition]) -> Rows:
     """Below 100 packs a lane, fillers can be over one in a hundred."""
-    if not partition.fillers or partition.packs >= 100 * lanes:
+    small = [one for one in partitions if one.fillers and one.packs < 100 * lanes]
+    if not small:
         return []
-    share = partition.fillers / (partition.packs + partition.fillers)
+    fillers, packs = sum(one.fillers for one in small), sum(one.packs for one in small)
+    share = fillers / (packs + fillers)
+    where = f"partition {small[0].name}" if len(small) == 1 else f"{len(small):,} small partitions"
     what = f"{share:.1%} of the packs are fillers: {lanes} lanes are many for them"
-    return [("warning", f"partition {partition.name}: {what}")]
+    return [("warning", f"{where}: {what}")]
 
 
 def examples_of_drops(workshop: Workshop, partitions: Sequence[Partition], each: int = 3) -> Rows:

@@ -63,8 +63,10 @@ def survey_blocks(workshop: Workshop, found: Mapping[str, list[Found]]) -> dict[
 
 def run_survey(task: SurveyTask) -> Receipt:
     """Survey one block and keep its table."""
-    spec = stage.SurveySpec(task.source, task.root, stand_ins(task.stand_in, task.store))
-    table, inputs = stage.survey(spec, _samples(task))
+    places = task.root, stand_ins(task.stand_in, task.store)
+    with task.store.scratch.staging() as staging:
+        spec = stage.SurveySpec(task.source, *places, staging)
+        table, inputs = stage.survey(spec, _samples(task))
     states = {read.path: FileState(read.path, read.size, read.version) for read in inputs}
     states |= {state.path: state for state in task.states}
     return task.store.write("surveyed", task.key, table, tuple(states.values()))

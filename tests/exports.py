@@ -205,6 +205,22 @@ def write_compressed_parquet(talks: Sequence[Talk], media: Path, folder: Path) -
     return _parquet_source(talks, str(folder))
 
 
+def write_captioned_parquet(talks: Sequence[Talk], media: Path, folder: Path) -> Export:
+    """Questions and captions in columns of their own, media as plain binary."""
+    rows: list[Record] = []
+    for talk in talks:
+        if (caption := talk.caption()) and len(talk.media) == 1:
+            [medium] = talk.media
+            data = (media / medium.path).read_bytes()
+            shown = {"picture": data if medium.kind == "image" else None}
+            shown["film"] = data if medium.kind == "video" else None
+            rows.append({"key": talk.id, **shown, "asked": caption[0], "alt": caption[1]})
+    pq.write_table(pa.Table.from_pylist(rows), folder / "all.parquet", row_group_size=32)
+    columns = 'images = ["picture"]\nvideos = ["film"]\nquestion = "asked"\ncaption = "alt"'
+    source = f'kind = "parquet"\npath = "{folder}/*.parquet"\n{columns}\nid = "key"'
+    return Export(frozenset(row["key"] for row in rows), source)
+
+
 def _parquet_source(talks: Sequence[Talk], path: str) -> Export:
     columns = 'images = ["images"]\nvideos = ["videos"]'
     return Export(_ids(talks), f'kind = "parquet"\npath = "{path}"\n{columns}\n{_DOCUMENTS}')
@@ -236,6 +252,7 @@ WRITERS: dict[str, Writer] = {
     "compressed_tar": write_compressed_tar,
     "parquet": write_parquet,
     "compressed_parquet": write_compressed_parquet,
+    "captioned_parquet": write_captioned_parquet,
     "folder": write_folder,
 }
 

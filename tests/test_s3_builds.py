@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -174,3 +176,32 @@ def test_a_fault_that_stays_is_one_line(home: Path, proxy: FaultyProxy, on_disk:
     finish(at_s3(home, proxy, output), home)
     assert [one for one in proxy.asked if one.startswith("PUT") and "/surveyed/" in one] == []
     assert digests(read_manifest(folder_of(output))) == digests(on_disk)
+
+
+def test_the_example_of_the_manual_runs(home: Path, proxy: FaultyProxy) -> None:
+    del proxy  # no setting of this process
+    manual = (ROOT / "docs" / "storage.md").read_text()
+    [example] = re.findall(r"```sh\n(.*?)```", manual, re.DOTALL)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    folder = home / "manual"
+    folder.mkdir()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    own = {"PATH": path, "PYTHONPATH": str(ROOT), "PREFECT_HOME": f"{home}/prefect"}
+    with (folder / "told").open("wb") as told:
+        process = subprocess.Popen(
+            ["bash", "-e", "-c", example.replace("9000", port)],
+            cwd=folder,
+            env={**os.environ, **own, "RAY_TMPDIR": str(home)},
+            stdout=told,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        assert process.wait(600) == 0, (folder / "told").read_text()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # the server
+    lines = (folder / "told").read_text()
+    assert "every check passed" in lines
+    assert "nothing to do" in lines
+    assert (folder / "coffee" / "header.json").exists()

@@ -23,11 +23,11 @@ from typing import NamedTuple
 
 from schemas.errors import BuildError
 from workers.storage.folder import Folder, Stat
-from workers.storage.ranges import GAP_BYTES, requests
+from workers.storage.ranges import GAP_BYTES, REQUEST_BYTES, requests
 from workers.storage.staging import Staging
 
-_AT_ONCE = 8
-_READ_BYTES = 16 << 20
+_AT_ONCE = 16
+_READ_BYTES = REQUEST_BYTES
 """What is read of a file at a time, if its ranges do not lie far apart."""
 
 

@@ -21,6 +21,7 @@ from schemas.reasons import Reason
 from workers.faults import Fault
 from workers.storage.folder import Folder, folder_of
 from workers.storage.local import LocalFolder
+from workers.storage.staging import Staging
 from workers.tarindex import TarIndex, scan
 
 MAX_OPEN_FILES = 64
@@ -48,6 +49,7 @@ class _Open(Protocol):
     """An open file."""
 
     size: int
+    version: str
 
     def read(self, size: int, offset: int) -> bytes:
         """So many bytes from an offset on; fewer only at the end of the file."""
@@ -65,10 +67,17 @@ class _Open(Protocol):
 class MediaFiles:
     """Media below `root`. A context manager: leaving it closes the files."""
 
-    def __init__(self, root: Folder | Path, stand_ins: StandIns | None = None) -> None:
+    def __init__(
+        self,
+        root: Folder | Path,
+        stand_ins: StandIns | None = None,
+        staging: Staging | None = None,
+    ) -> None:
+        """With `staging`, remote tars that have to be indexed are copied to local disk."""
         self.inputs: dict[str, Input] = {}
         self._root = folder_of(root) if isinstance(root, Path) else root
         self._stand_ins = stand_ins or {}
+        self._staging = staging
         self._most = MAX_OPEN_FILES if isinstance(self._root, LocalFolder) else MAX_OPEN_REMOTE
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._indexes: OrderedDict[str, TarIndex] = OrderedDict()
@@ -125,6 +134,11 @@ class MediaFiles:
         """A seekable file over one range, to be closed by the caller; nothing is read yet."""
         return RangeFile(*self._file(path).again(), offset, size)
 
+    def _opened(self, folder: Folder, path: str) -> _Open:
+        if isinstance(folder, LocalFolder):
+            return _LocalFile(f"{folder.root}/{path}")
+        return _RemoteFile(folder, path, self._staging)
+
     def _file(self, path: str) -> _Open:
         """A regular file, open."""
         if path in self._open:
@@ -132,7 +146,7 @@ class MediaFiles:
             return self._open[path]
         folder, name = self._stand_ins.get(path, (self._root, path))
         try:
-            opened = _open(folder, name)
+            opened = self._opened(folder, name)
         except FileNotFoundError as error:
             self.inputs[path] = Input(path, -1, "")
             raise Fault(Reason.MISSING_MEDIA, f"{path}: {error.strerror}") from error
@@ -144,15 +158,9 @@ class MediaFiles:
         return opened
 
 
-def _open(folder: Folder, path: str) -> _LocalFile | _RemoteFile:
-    if isinstance(folder, LocalFolder):
-        return _LocalFile(folder, path)
-    return _RemoteFile(folder, path)
-
-
 class _LocalFile:
-    def __init__(self, folder: LocalFolder, path: str) -> None:
-        self._fd = _open_regular(f"{folder.root}/{path}")
+    def __init__(self, absolute: str) -> None:
+        self._fd = _open_regular(absolute)
         found = os.fstat(self._fd)
         self.size, self.version = found.st_size, str(found.st_mtime_ns)
 
@@ -173,38 +181,40 @@ class _LocalFile:
 class _RemoteFile:
     """Reads ahead, so that media that lie side by side share requests."""
 
-    def __init__(self, folder: Folder, path: str) -> None:
+    def __init__(self, folder: Folder, path: str, staging: Staging | None) -> None:
         found = folder.stat(path)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         self.size, self.version = found.size, found.version
         self._folder, self._path, self._seen = folder, path, found
+        self._staging = staging
         self._file: BinaryIO | None = None
+        self._copy: _LocalFile | None = None
 
     def read(self, size: int, offset: int) -> bytes:
+        if self._copy is not None:
+            return self._copy.read(size, offset)
         if self._file is None:
             self._file = self._folder.open(self._path, self._seen)
         return _read_at(self._file, size, offset)
 
     def again(self) -> tuple[Callable[[int, int], bytes], Callable[[], None]]:
+        if self._copy is not None:
+            return self._copy.again()
         file = self._folder.open(self._path, self._seen)
         return lambda size, offset: _read_at(file, size, offset), file.close
 
     def index(self) -> TarIndex:
-        key = f"{self._folder.url}/{self._path}", self.version
-        if key not in _REMOTE_INDEXES:
-            _REMOTE_INDEXES[key] = scan(self.read, self.size)
-            if len(_REMOTE_INDEXES) > MAX_TAR_INDEXES:
-                _REMOTE_INDEXES.popitem(last=False)
-        return _REMOTE_INDEXES[key]
+        """All of it is read to be indexed: other blocks, and who reads the members, have a copy."""
+        if self._staging and self._copy is None and self.size <= self._staging.budget_bytes:
+            copy = self._staging.local(self._folder, self._path, self._seen)
+            self._copy = _LocalFile(str(copy))
+        return scan(self.read, self.size)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
-_REMOTE_INDEXES: OrderedDict[tuple[str, str], TarIndex] = OrderedDict()
-"""By URL and version, for all blocks of this process: a remote tar is read whole to be indexed."""
+        for file in (self._file, self._copy):
+            if file is not None:
+                file.close()
 
 
 def _open_regular(absolute: str) -> int:

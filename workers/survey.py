@@ -17,6 +17,7 @@ from workers.measure import Measurer, Medium, Ref, place
 from workers.media_files import Input, MediaFiles, StandIns
 from workers.sources.sample import MediaRef, Sample
 from workers.storage.folder import Folder
+from workers.storage.staging import Staging
 from workers.surveyed import Item, Row, to_table
 
 VERSION = 3
@@ -34,13 +35,15 @@ class SurveySpec:
     source: str
     root: Folder
     stand_ins: StandIns
+    staging: Staging | None = None
+    """Local disk for remote tars that have to be indexed."""
 
 
 def survey(spec: SurveySpec, samples: Iterable[tuple[Sample, str]]) -> tuple[pa.Table, list[Input]]:
     """The samples in order, each of which comes with its origin, and the media files that they
     name. Raises OSError where reading fails.
     """
-    with MediaFiles(spec.root, spec.stand_ins) as files:
+    with MediaFiles(spec.root, spec.stand_ins, spec.staging) as files:
         measure = Measurer(files)
         rows = [_row(sample, origin, spec.source, measure) for sample, origin in samples]
         return to_table(rows), list(files.inputs.values())

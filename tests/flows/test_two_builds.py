@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 import pytest
 
 from pipelines.verify import verify
 from pipelines.versions import read_manifest, versions
 from schemas.errors import PublishConflictError
-from tests.flows.dated import SMALLER, build_here, write_dated_recipe, write_days
+from tests.flows.dated import QWEN, SMALLER, build_here, write_dated_recipe, write_days
 from workers.storage.folder import folder_of
 
 ROOT = Path(__file__).parents[2]
@@ -40,57 +41,65 @@ def test_the_slower_of_two_builds_fails_and_goes_on_top_when_run_again(tmp_path:
     assert build_here(first).manifest.version == 2
 
 
+GATED = """
+import sys, time
+from pathlib import Path
+import flows.build
+from flows.cli import app
+
+ready, gate, *arguments = sys.argv[1:]
+as_task = flows.build.as_task
+
+def gated(name, stage):
+    if name == "publish":
+        Path(ready).touch()
+        while not Path(gate).exists():
+            time.sleep(0.02)
+    return as_task(name, stage)
+
+flows.build.as_task = gated
+app(arguments)
+"""
+"""The command, which waits before it publishes until a file is there."""
+
+
 @contextmanager
-def waiting_build(folder: Path, name: str, policy: str) -> Iterator[tuple[Gate, Process]]:
-    """A build of its own process, which waits where it reads its list of samples to take down."""
-    gate = folder / f"{name}.txt"
-    os.mkfifo(gate)
-    recipe = write_dated_recipe(folder, policy=policy, select=f'take_down = "{gate}"')
-    recipe = recipe.rename(folder / f"{name}.toml")
+def gated_build(folder: Path, name: str, policy: str) -> Iterator[subprocess.Popen[str]]:
+    """A build in a process of its own, into the same data set as the others of this folder."""
+    recipe = write_dated_recipe(folder, policy=policy).rename(folder / f"{name}.toml")
+    arguments = [str(folder / f"{name}.ready"), str(folder / "gate"), "build", str(recipe)]
+    own = {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / f"{name}-home")}
+    own["PREFECT_LOGGING_LEVEL"] = "CRITICAL"  # as the command sets it, before it imports Prefect
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows", "build", str(recipe), "--workers", "1"],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "PREFECT_HOME": str(folder / f"{name}-home"),
-        },
-        cwd=folder,
+        [sys.executable, "-c", GATED, *arguments, "--workers", "1"],
+        env=os.environ | own,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        yield gate, process
+        yield process
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate()
-
-
-Gate = Path
-Process = subprocess.Popen[str]
-
-
-def open_gates(gates: list[Gate]) -> None:
-    """Wait until every build is at its gate, then let all of them go on with an empty list."""
-    with ExitStack() as stack:
-        writers: list[IO[str]] = [stack.enter_context(gate.open("w")) for gate in gates]
-        for gate in gates:
-            gate.unlink()
-            gate.touch()
-        assert len(writers) == len(gates)
+            process.communicate()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_of_two_processes_that_build_at_once_one_publishes_and_one_says_why_not(
     tmp_path: Path,
 ) -> None:
     write_days(tmp_path)
     with (
-        waiting_build(tmp_path, "first", 'kind = "qwen2_vl"') as (one_gate, one),
-        waiting_build(tmp_path, "second", SMALLER) as (two_gate, two),
+        gated_build(tmp_path, "first", QWEN) as one,
+        gated_build(tmp_path, "second", SMALLER) as two,
     ):
-        open_gates([one_gate, two_gate])
+        while not all((tmp_path / f"{name}.ready").exists() for name in ("first", "second")):
+            ended = [process.communicate() for process in (one, two) if process.poll() is not None]
+            assert ended == []
+            time.sleep(0.1)
+        (tmp_path / "gate").touch()
         ends = [(*process.communicate(timeout=240), process.returncode) for process in (one, two)]
     assert sorted(status for _, _, status in ends) == [0, 1], ends
     [failed] = [errors for _, errors, status in ends if status]

@@ -35,6 +35,8 @@ class Feed:
     sources: dict[str, str] = field(default_factory=lambda: {"s": "date=*/*.jsonl"})
     """Name to pattern of the files, below `source/`."""
     patterns: dict[str, str] = field(default_factory=lambda: {"s": DATE})
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Of sources that are not `records`."""
     keys: dict[str, str] = field(default_factory=dict)
     """Further lines of each source."""
     sections: dict[str, Any] = field(default_factory=dict)
@@ -73,7 +75,8 @@ class Feed:
         """The recipe, written."""
         lines = ["name = 'feed'"]
         for name, pattern in self.sources.items():
-            lines += ["[[sources]]", f"name = '{name}'", "kind = 'records'"]
+            kind = self.kinds.get(name, "records")
+            lines += ["[[sources]]", f"name = '{name}'", f"kind = '{kind}'"]
             lines += [f"path = '{self.source / pattern}'", f"root = '{self.source}'"]
             lines += [f"partition = '{self.patterns[name]}'"] if name in self.patterns else []
             lines += [self.keys[name]] if name in self.keys else []

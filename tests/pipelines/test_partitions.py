@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from examples.demo_records import tar_of
 from pipelines.build import Built
 from pipelines.engine import NoWork
+from pipelines.plan import in_earlier
+from pipelines.shards import receipt_name
 from pipelines.verify import verify
-from schemas.errors import BuildError, RecipeError
-from schemas.manifest import Manifest
+from schemas.errors import BuildError, ContractError, RecipeError
+from schemas.manifest import FOLDER, Manifest, manifest_name
 from tests.pipelines.conftest import Here, Recorder
 from tests.pipelines.feed import DATE, Feed, contents, entries, members, names, on_disk, sample_ids
-from tests.tiny_source import asked, ledger_rows
+from tests.tiny_source import asked, encoded, ledger_rows, picture
 
 DAYS = ("2026-01-02", "2026-01-03", "2026-01-05")
 PARTS = [f"date={day}" for day in DAYS]
@@ -236,6 +247,73 @@ def test_generations_grow_by_files(tmp_path: Path) -> None:
     assert untouched(after, last) == set()
 
 
+def described(feed: Feed, name: str) -> None:
+    """A picture, and what it shows beside it."""
+    path = feed.source / "pictures" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(feed.source / feed.picture(name.replace("/", "-")), path)
+    path.with_suffix(".txt").write_text(f"This is {name}.")
+
+
+@pytest.mark.parametrize("pattern", [DATE, None])
+def test_pictures_of_a_folder_grow_too(tmp_path: Path, pattern: str | None) -> None:
+    feed = Feed(tmp_path, {"p": "pictures"}, {"p": pattern} if pattern else {}, {"p": "folder"})
+    feed.keys["p"] = "caption = 'txt'"
+    for name in ("date=1/a", "date=1/b", "date=3/a"):
+        described(feed, name)
+    before = checked(feed).manifest
+    for name in ("date=2/a", "date=4/a"):
+        described(feed, name)
+    after = checked(feed).manifest
+    assert entries(after).items() > entries(before).items()
+    dates = ["date=1", "date=3", "date=2", "date=4"]
+    assert list(entries(after)) == (dates if pattern else ["0", "1"])
+    assert after.ledger.packed == after.files.files == 5
+    (feed.source / "pictures" / "date=1" / "a.txt").write_text("Another caption.")
+    last = checked(feed).manifest
+    assert untouched(after, last) == set(entries(after)) - {"date=1" if pattern else "0"}
+
+
+def write_tar(feed: Feed, name: str) -> None:
+    members = {f"{n}.png": encoded(picture(n), "png") for n in range(3)}
+    members |= {f"{n}.txt": f"{name} {n}".encode() for n in range(3)}
+    path = feed.source / f"{name}.tar"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tar_of(dict(sorted(members.items()))))
+
+
+def test_tars_whose_keys_repeat_grow_too(tmp_path: Path) -> None:
+    feed = Feed(tmp_path, {"w": "**/*.tar"}, {"w": DATE}, {"w": "webdataset"})
+    for name in ("date=1/00000", "date=2/00000"):
+        write_tar(feed, name)
+    before = checked(feed).manifest
+    write_tar(feed, "date=3/00000")
+    engine = Recorder(Here())
+    after = checked(feed, engine).manifest
+    assert untouched(before, after) == {"date=1", "date=2"}
+    assert (after.ledger.seen, after.ledger.packed) == (9, 9)
+    assert engine.asked == {"run_index": 1, "run_survey": 1, "run_tokenize": 1, "run_assemble": 2}
+
+
+def test_a_partition_made_again_alone_looks_at_earlier_ones_and_at_the_list(feed: Feed) -> None:
+    feed.write(f"date={DAYS[2]}/records.jsonl", [*names(DAYS[2]), names(DAYS[0])[0]])
+    before = checked(feed).manifest
+    feed.write(f"date={DAYS[2]}/records.jsonl", [*names(DAYS[2], 8), names(DAYS[0])[0]])
+    feed.write(f"date={DAYS[1]}/records.jsonl", names(DAYS[1], 9))
+    listed = feed.folder / "list"
+    listed.write_text(f"s/{DAYS[0]}-1\ns/{DAYS[2]}-1\n")
+    feed.sections["select.take_down"] = str(listed)
+    after = feed.build(only=[PARTS[2]]).manifest
+    assert verify(feed.out).problems == []
+    assert untouched(before, after) == set(PARTS[:2])
+    assert after.ledger.dropped == {"duplicate_id": 1, "taken_down": 1}
+    assert (after.ledger.seen, after.files.files) == (21, 3)
+    assert feed.build(only=[PARTS[2]]).manifest == after
+    whole = checked(feed).manifest
+    assert untouched(after, whole) == {PARTS[2]}
+    assert whole.ledger.dropped == {"duplicate_id": 1, "taken_down": 2}
+
+
 def test_a_source_gains_a_pattern_and_loses_it_again(feed: Feed) -> None:
     feed.patterns.clear()
     before = checked(feed).manifest
@@ -284,3 +362,72 @@ def test_a_data_set_without_a_sample_is_refused(feed: Feed) -> None:
     feed.keys["s"] = "weight = 0.0"
     with pytest.raises(BuildError, match="no sample is left to pack"):
         feed.build()
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(0, 9) | st.integers(2**64 - 9, 2**64 - 1), max_size=6), min_size=1
+    )
+)
+def test_ids_are_looked_up_in_the_partitions_before(parts: list[list[int]]) -> None:
+    hashes: list[Any] = [np.unique(np.array(part, np.uint64)) for part in parts]
+    seen: set[int] = set()
+    for mine, again in zip(hashes, in_earlier(hashes), strict=True):
+        assert again.tolist() == [one for one in mine.tolist() if one in seen]
+        seen.update(mine.tolist())
+
+
+def test_a_shard_of_another_digest_under_its_name_is_not_written_over(feed: Feed) -> None:
+    built = checked(feed)
+    [shard, *_] = built.manifest.shards
+    receipt = feed.out / receipt_name(shard.name)
+    told = json.loads(receipt.read_text())
+    receipt.write_text(json.dumps({**told, "partition": told["partition"][:8] + "0" * 56}))
+    with pytest.raises(BuildError, match=f"^{shard.name}: its digest begins like that of a shard"):
+        feed.build()
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: os.truncate(path, 99)])
+def test_a_ledger_that_is_lost_is_written_again(feed: Feed, damage: Callable[[Path], None]) -> None:
+    manifest = checked(feed).manifest
+    damage(feed.out / FOLDER / manifest.ledger.name)
+    with pytest.raises(ContractError, match="ledger-"):
+        feed.build(only=[PARTS[0]])
+    assert feed.build().manifest == manifest
+    assert verify(feed.out).problems == []
+
+
+def altered(feed: Feed, change: Callable[[dict[str, Any]], None]) -> list[str]:
+    """What verify finds where the manifest says something else."""
+    path = feed.out / manifest_name(1)
+    told = json.loads(path.read_text())
+    change(told)
+    path.write_text(json.dumps(told))
+    return verify(feed.out).problems
+
+
+def swap(told: dict[str, Any]) -> None:
+    told["partitions"] = told["partitions"][::-1]
+
+
+ALTERED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "taken_down": (lambda t: t["partitions"][1].update(taken_down=1), "0 samples taken down, the"),
+    "samples": (lambda t: t["partitions"][1].update(samples=7), "6 samples, the manifest says 7"),
+    "instances": (lambda t: t["partitions"][1].update(instances=7), "6 instances, the manifest"),
+    "recipe": (lambda t: t["partitions"][1].update(recipe_digest="0" * 64), "packs of recipe "),
+    "name": (lambda t: t["partitions"][1].update(name="date=x"), "is not in the manifest"),
+    "bound": (lambda t: t["partitions"][1]["balance"].update(lower_bound=1), "balance is "),
+    "order": (swap, "names the partitions "),
+    "gone": (lambda t: t["partitions"].pop(), "is not in the manifest"),
+    "files": (lambda t: t["files"].update(files=4), "3 files, the manifest says 4"),
+    "digest": (lambda t: t["files"].update(sha256="0" * 64), "sha256 differs"),
+    "seen": (lambda t: t["ledger"].update(seen=19, packed=19), "do not have the 19 samples seen"),
+}
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_verify_sees_what_the_manifest_says_wrongly(feed: Feed, what: str) -> None:
+    feed.build()
+    change, words = ALTERED[what]
+    problems = altered(feed, change)
+    assert any(words in problem for problem in problems), problems

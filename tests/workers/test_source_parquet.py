@@ -433,21 +433,21 @@ def test_small_row_groups_share_a_container_and_big_ones_are_cut_into_blocks(
     tmp_path: Path,
 ) -> None:
     path, folder, options = tmp_path / "t.parquet", folder_of(tmp_path), ParquetOptions()
-    numbered(path, 150, 10)
+    numbered(path, 400, 10)
     found = containers(folder, "t.parquet", 40, options)
     assert [(one.name, one.first_row, one.rows) for one in found] == [
-        ("t.parquet@0", 0, 40),
-        ("t.parquet@4", 40, 40),
-        ("t.parquet@8", 80, 40),
-        ("t.parquet@12", 120, 30),
+        ("t.parquet@0", 0, 160),
+        ("t.parquet@16", 160, 160),
+        ("t.parquet@32", 320, 80),
     ]
-    numbered(path, 150, 100)
+    numbered(path, 250, 170)
     big, small = containers(folder, "t.parquet", 40, options)
-    assert [block.rows for block in plan(big, 40)] == [33, 33, 34]
-    assert [(block.start, block.end, block.first_row) for block in plan(small, 40)] == [
-        (0, 25, 100),
-        (25, 50, 125),
+    assert [block.rows for block in plan(big, 40)] == [42, 43, 42, 43]
+    assert [(block.start, block.end, block.first_row) for block in plan(small, 50)] == [
+        (0, 40, 170),
+        (40, 80, 210),
     ]
+    assert [block.rows for block in plan(small, 60)] == [80]
 
 
 def test_files_without_rows_have_no_blocks(tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ class SigLIP2NaFlex(BaseModel):
 
     @property
     def alpha(self) -> Literal["drop", "white"]:
-        """transformers 5 composites on white; TensorFlow decodes three channels."""
+        """transformers 5 composites on white where it is told to convert, and takes no alpha
+        otherwise; TensorFlow decodes three channels.
+        """
         return "white" if self.variant == "hf_5.23.0" else "drop"
 
     def size(self, media: Media) -> Sized:

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from schemas.columns import flat, one_chunk
 from schemas.errors import BuildError
 from workers.faults import Fault
 from workers.sources.beside import Beside, Places, TextFile, extensions
@@ -28,7 +31,7 @@ from workers.sources.extensions import media_kind
 from workers.sources.fields import a_path, an_id
 from workers.sources.sample import MediaRef, Sample
 from workers.sources.told import MAX_TEXT_BYTES, Telling, turns_of
-from workers.storage.entries import Stat
+from workers.storage.entries import Listing, Stat
 
 if TYPE_CHECKING:
     from workers.storage.folder import Folder
@@ -48,6 +51,8 @@ FILES = pa.schema(
         pa.field("beside", pa.list_(_TEXT), nullable=False),
     ]
 )
+_Text = tuple[str, int, str]
+"""Path, size and version of a file beside a medium."""
 
 
 class FolderOptions(BaseModel):
@@ -81,30 +86,47 @@ class FolderOptions(BaseModel):
 def index(folder: Folder, path: str = "") -> pa.Table:
     """FILES below a folder, sorted by path: media, each with the other files of its stem."""
     listed = [file for file in folder.list(path) if not _is_hidden(file[0])]
-    beside: dict[str, list[dict[str, Any]]] = {}
-    media: list[dict[str, Any]] = []
-    for name, stat in listed:
-        file: dict[str, Any] = {"path": name, "size": stat.size, "version": stat.version}
-        if media_kind(name):
+    beside: dict[str, Listing] = {}
+    media: Listing = []
+    for file in listed:
+        if media_kind(file[0]):
             media.append(file)
         else:
-            beside.setdefault(_stem(name), []).append(file)
-    rows = [{**file, "beside": beside.get(_stem(file["path"]), [])} for file in media]
-    return pa.Table.from_pylist(rows, FILES)
+            beside.setdefault(_stem(file[0]), []).append(file)
+    groups = [beside.get(_stem(name), []) for name, _ in media]
+    ends = pa.array(accumulate(map(len, groups), initial=0), pa.int32())
+    texts = pa.StructArray.from_arrays(_columns(chain.from_iterable(groups)), fields=list(_TEXT))
+    lists = pa.ListArray.from_arrays(ends, texts, type=FILES.field("beside").type)
+    return pa.Table.from_arrays([*_columns(media), lists], schema=FILES)
 
 
 def plan(table: pa.Table, path: str, files_per_block: int) -> list[Block]:
     """The listing in blocks, each with the digest of its files' names and sizes."""
     blocks: list[Block] = []
-    names = table.column("path").to_pylist()
-    start = 0
-    for end, name in enumerate(names, start=1):
+    start, digest = 0, hashlib.sha256()
+    for end, (name, size, texts) in enumerate(_rows(table), start=1):
+        files = [(name, size), *(text[:2] for text in texts)]
+        digest.update("".join(f"{file}\0{size}\0" for file, size in files).encode())
         ends_here = zlib.crc32(name.encode()) % files_per_block == 0
-        if ends_here or end - start == 4 * files_per_block or end == len(names):
-            digest = _digest(table.slice(start, end - start))
-            blocks.append(Block(path, start, end, start, end - start, digest))
-            start = end
+        if ends_here or end - start == 4 * files_per_block or end == len(table):
+            blocks.append(Block(path, start, end, start, end - start, digest.hexdigest()))
+            start, digest = end, hashlib.sha256()
     return blocks
+
+
+def texts_of(table: pa.Table) -> list[_Text]:
+    """Path, size and version of the files beside all media, in order."""
+    files = flat(one_chunk(table.column("beside")))
+    columns = (pc.struct_field(files, name).to_pylist() for name in ("path", "size", "version"))
+    return list(zip(*columns, strict=True))
+
+
+def digest_of(table: pa.Table) -> str:
+    """Of all that the listing says, versions too: names a table, and no output."""
+    digest = hashlib.sha256()
+    for batch in table.combine_chunks().to_batches():
+        digest.update(batch.serialize())
+    return digest.hexdigest()
 
 
 def read(
@@ -117,10 +139,9 @@ def read(
     wanted = extensions(places)
     talk = ConversationOptions(roles=options.roles, leading_answer=options.leading_answer)
     telling = Telling(options.prompt, options.without_text, talk)
-    for row in table.slice(block.start, block.end - block.start).to_pylist():
-        path = row["path"]
-        texts = [text for text in row["beside"] if _extension(text["path"]) in wanted]
-        beside = Beside({_extension(text["path"]): _text_file(folder, text) for text in texts})
+    for path, _, files in _rows(table.slice(block.start, block.end - block.start)):
+        texts = {_extension(file[0]): file for file in files}
+        beside = Beside({e: _text_file(folder, texts[e]) for e in texts if e in wanted})
         sample_id = path
         try:
             sample_id = an_id(path)
@@ -134,8 +155,8 @@ def read(
             yield Sample(sample_id, drop=fault.reason, message=message), path
 
 
-def _text_file(folder: Folder, text: dict[str, Any]) -> TextFile:
-    path, seen = text["path"], Stat(text["size"], text["version"])
+def _text_file(folder: Folder, text: _Text) -> TextFile:
+    path, seen = text[0], Stat(text[1], text[2])
     if seen.size > MAX_TEXT_BYTES:
         return TextFile(path, seen.size, None)
     try:
@@ -146,12 +167,23 @@ def _text_file(folder: Folder, text: dict[str, Any]) -> TextFile:
     return TextFile(path, seen.size, data)
 
 
-def _digest(rows: pa.Table) -> str:
-    digest = hashlib.sha256()
-    for row in rows.to_pylist():
-        files: Sequence[dict[str, Any]] = [row, *row["beside"]]
-        digest.update("".join(f"{file['path']}\0{file['size']}\0" for file in files).encode())
-    return digest.hexdigest()
+def _columns(files: Iterable[tuple[str, Stat]]) -> list[pa.Array]:
+    """Paths, sizes and versions."""
+    listed = list(files)
+    return [
+        pa.array([name for name, _ in listed], pa.string()),
+        pa.array([stat.size for _, stat in listed], pa.int64()),
+        pa.array([stat.version for _, stat in listed], pa.string()),
+    ]
+
+
+def _rows(table: pa.Table) -> Iterator[tuple[str, int, list[_Text]]]:
+    """Path and size of each medium, and the files beside it."""
+    texts = texts_of(table)
+    counts = pc.list_value_length(table.column("beside")).to_pylist()
+    columns = [table.column(name).to_pylist() for name in ("path", "size")]
+    for path, size, count, end in zip(*columns, counts, accumulate(counts), strict=True):
+        yield path, size, texts[end - count : end]
 
 
 def _is_hidden(path: str) -> bool:

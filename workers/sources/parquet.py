@@ -44,6 +44,8 @@ VERSION = 1
 
 CONTAINER_BYTES = 256 << 20
 """Row groups share a container up to this size, so that a task is neither tiny nor endless."""
+BLOCKS = 4
+"""Of small row groups in a container: its table and its files cost as much as those of a block."""
 MAX_GROUP_ROWS = 1 << 24
 """Writers stop at 1 << 20."""
 _BUFFER_BYTES = 1 << 20
@@ -68,7 +70,7 @@ class RowGroups:
 def containers(
     folder: Folder, path: str, rows_per_block: int, options: ParquetOptions
 ) -> list[RowGroups]:
-    """The file's row groups: each big one alone, small ones together until they fill a block.
+    """The file's row groups: each big one alone, small ones together until they fill a few blocks.
 
     Raises RecipeError where the file is not there, no Parquet, or lacks a column.
     """
@@ -83,7 +85,7 @@ def containers(
                 raise RecipeError(f"{folder.url}/{path}: {what}")
             row += fact.num_rows
             size += fact.total_byte_size
-            is_full = row - first_row >= rows_per_block or size >= CONTAINER_BYTES
+            is_full = row - first_row >= BLOCKS * rows_per_block or size >= CONTAINER_BYTES
             if (is_full or group == len(facts)) and row > first_row:
                 found.append(RowGroups(path, first_group, group, first_row, row - first_row))
                 first_group, first_row, size = group, row, 0
@@ -111,8 +113,10 @@ def unpack(folder: Folder, groups: RowGroups, options: ParquetOptions, out: Path
 
 
 def plan(groups: RowGroups, rows_per_block: int) -> list[Block]:
-    """The rows in blocks of nearly one size; `start` and `end` are rows of the unpacked table."""
-    count = -(-groups.rows // rows_per_block)
+    """The rows in blocks of one size, near the wanted one; `start` and `end` are rows of the
+    unpacked table.
+    """
+    count = max(1, round(groups.rows / rows_per_block))
     bounds = [groups.rows * i // count for i in range(count + 1)]
     return [
         Block(groups.name, start, end, groups.first_row + start, end - start, "")

@@ -9,8 +9,8 @@ behind damage in its row group.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -104,27 +104,41 @@ def rows_of(table: pa.Table, start: int, end: int) -> Iterator[Row]:
 
 def _rows(batch: pa.RecordBatch, columns: Columns, media: Sequence[Media]) -> Iterator[Row]:
     shown = [column.of_batch(batch) for column in media]
+    texts = {name: _values(batch.column(name)) for name in columns.texts}
     for i in range(len(batch)):
         sample_id = None
         try:
-            sample_id = _text(batch, columns.id, i)
+            sample_id = _text(texts, columns.id, i)
             yield Row(
                 id=sample_id,
-                caption=_text(batch, columns.caption, i),
-                question=_text(batch, columns.question, i),
-                conversation=_text(batch, columns.conversations, i),
+                caption=_text(texts, columns.caption, i),
+                question=_text(texts, columns.question, i),
+                conversation=_text(texts, columns.conversations, i),
                 media=[place for of_row in shown for place in of_row(i)],
             )
         except Fault as fault:
             yield Row(id=sample_id, reason=fault.reason.value, message=fault.message)
 
 
-def _text(batch: pa.RecordBatch, column: str, row: int) -> str | None:
+_Values = Mapping[str, Sequence[Any]]
+
+
+def _values(cells: pa.Array) -> Sequence[Any]:
+    """The cells of a batch, all at once; where one is no text, each as it is, to be tried alone."""
+    try:
+        values: list[Any] = cells.to_pylist()
+    except UnicodeDecodeError:
+        return list(cells)
+    return values
+
+
+def _text(texts: _Values, column: str, row: int) -> str | None:
     """A cell as text: as it is, or as JSON. None where there is no such column."""
     if not column:
         return None
+    value = texts[column][row]
     try:
-        value = batch.column(column)[row].as_py()
+        value = value.as_py() if isinstance(value, pa.Scalar) else value
     except UnicodeDecodeError as error:
         raise bad(column, f"not UTF-8: {error.reason}") from error
     if value is None:

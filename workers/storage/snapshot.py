@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import builtins
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -19,15 +19,17 @@ from workers.storage.entries import Listing, Stat, is_temporary
 from workers.storage.folder import Folder
 from workers.storage.local import LocalFolder
 
-_FEW = 8
+_FEW = 4
 """Files of one folder that are asked for before it is listed."""
 _MANY = 256
 """The same about all that is below it."""
 
 
-def snapshot(folder: Folder) -> Folder:
+def snapshot(folder: Folder, known: Mapping[str, Stat] | None = None) -> Folder:
     """The folder itself where it is local: to ask a disk costs little."""
-    return folder if isinstance(folder, LocalFolder | Snapshot) else Snapshot(folder)
+    if isinstance(folder, LocalFolder | Snapshot):
+        return folder
+    return Snapshot(folder, known)
 
 
 def forget(folder: Folder) -> None:
@@ -37,12 +39,15 @@ def forget(folder: Folder) -> None:
 
 
 class Snapshot:
-    """A remote folder. Pickled, it is the folder alone: another process sees for itself."""
+    """A remote folder, of which some files may be known. Pickled, it is the folder alone: another
+    process sees for itself.
+    """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, known: Mapping[str, Stat] | None = None) -> None:
         self._folder = folder
         self._lock = Lock()
         self.forget()
+        self._found.update(known or {})
 
     def __reduce__(self) -> tuple[object, ...]:
         return _itself, (self._folder,)

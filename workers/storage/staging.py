@@ -59,7 +59,7 @@ class Staging:
 
     def __init__(self, folder: Path, budget_bytes: int) -> None:
         self._folder = folder.absolute()
-        self._budget = budget_bytes
+        self.budget_bytes = budget_bytes
         self._held: OrderedDict[Path, int] = OrderedDict()  # descriptors with a shared lock
         self._seen: dict[tuple[str, str], Stat] = {}
 
@@ -126,8 +126,8 @@ class Staging:
 
     def _fetch(self, source: Folder, path: str, found: Stat, copy: Path) -> None:
         """Copy the file to its place, whole or not at all; the lock of its name is held."""
-        if found.size > self._budget:
-            over = f"are over the staging budget of {self._budget}"
+        if found.size > self.budget_bytes:
+            over = f"are over the staging budget of {self.budget_bytes}"
             raise BuildError(f"{source.url}/{path}: {found.size} bytes {over}")
         for left in self._folder.glob(f".{copy.name}.*.tmp"):  # of a killed process
             left.unlink(missing_ok=True)
@@ -147,8 +147,8 @@ class Staging:
         more, so that they need not be counted for each of thousands of small files.
         """
         noted = os.pread(room, _DIGITS, 0)
-        used = int(noted) if noted.isdigit() else self._budget
-        if used + size > self._budget:
+        used = int(noted) if noted.isdigit() else self.budget_bytes
+        if used + size > self.budget_bytes:
             used = self._make_room(size)
         os.pwrite(room, b"%0*d" % (_DIGITS, used + size), 0)
 
@@ -157,7 +157,7 @@ class Staging:
         size of what stays.
         """
         copies = self._copies()
-        room = self._budget - size - sum(copy.size for copy in copies)
+        room = self.budget_bytes - size - sum(copy.size for copy in copies)
         sizes = {copy.path: copy.size for copy in copies}
         for copy in copies:
             if room < 0 and copy.path not in self._held and _remove(copy.path):
@@ -165,7 +165,7 @@ class Staging:
         while room < 0 and self._held:
             if _remove(mine := self._release()):
                 room += sizes.get(mine, 0)
-        return self._budget - size - room
+        return self.budget_bytes - size - room
 
     def _copies(self) -> list[_Copy]:
         """All copies, and those that are being made; what a killed process left is removed.
