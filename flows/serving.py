@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import signal
 from pathlib import Path
 
-from prefect import serve as serve_deployments
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
@@ -40,7 +42,8 @@ def serve(recipe: Path, name: str | None, cron: str | None, interval: float | No
     # every run is a process that imports the flow as a module
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    serve_deployments(served)
+    print(f"serving {served.flow_name}/{served.name}: {_schedule(cron, interval)}", flush=True)
+    asyncio.run(_serve(served))
 
 
 def deployment(
@@ -64,3 +67,28 @@ def deployment(
         )
     except ValidationError as error:
         raise RecipeError(f'--cron {cron!r}: no schedule, such as "0 3 * * *"') from error
+
+
+def _schedule(cron: str | None, interval: float | None) -> str:
+    if cron:
+        return f"at {cron} (UTC)"
+    return f"every {interval:g} s" if interval else "when asked"
+
+
+async def _serve(served: RunnerDeployment) -> None:
+    """Run what is due until SIGTERM or SIGINT: then the running build is cancelled and ended.
+
+    Prefect's own handler of SIGTERM ends it without a word to the server, for which it then runs
+    on, and no other build may begin for five minutes.
+    """
+    runner, loop = Runner(), asyncio.get_running_loop()
+    await runner.aadd_deployment(served)
+    stopping: list[asyncio.Task[None]] = []
+
+    def stop(*_: object) -> None:
+        loop.call_soon_threadsafe(lambda: stopping.append(loop.create_task(runner.astop())))
+
+    runner.handle_sigterm = stop  # type: ignore[method-assign]  # which `start` installs
+    loop.add_signal_handler(signal.SIGINT, stop)
+    await runner.start()
+    await asyncio.gather(*stopping)

@@ -32,6 +32,7 @@ from workers.sources import (
 )
 from workers.sources.block import Block as Range
 from workers.storage.folder import Folder
+from workers.storage.snapshot import forget
 
 ROWS_PER_BLOCK = 256
 INDEX_VERSION = 1
@@ -181,6 +182,8 @@ def _index(
     todo = {task.key: task for _, task in tasks if receipts[task.key] is None}
     for receipt in workshop.run("index", run_index, list(todo.values())):
         receipts[receipt.key] = receipt
+    if todo:
+        forget(store.folder, "unpacked")
     found: dict[SourceFile, list[tuple[IndexTask, Receipt]]] = {}
     for file, task in tasks:
         known = receipts[task.key]

@@ -82,12 +82,16 @@ class Workshop:
     ) -> Iterator[Result]:
         """The engine's results, with progress told."""
         self.progress(stage, 0, len(specs))
-        for done, result in enumerate(self.engine.map(function, specs), 1):
-            self.progress(stage, done, len(specs))
-            yield result
-        if specs:
-            forget(self.store.folder)
-            forget(self.output)
+        written = ""  # where in the cache, as far as is known: anywhere
+        try:
+            for done, result in enumerate(self.engine.map(function, specs), 1):
+                self.progress(stage, done, len(specs))
+                yield result
+                written = result.stage if isinstance(result, Receipt) else ""
+        finally:
+            if specs:
+                forget(self.store.folder, written)
+                forget(self.output)
 
 
 def scratch_of(output: Output) -> Scratch:

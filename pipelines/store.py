@@ -100,7 +100,11 @@ class Redo:
     since_s: float = 0.0
 
     def counts(self, stage: str, found: Stat) -> bool:
-        """Whether a file of this stage is as good as done."""
+        """Whether a file of this stage is as good as done.
+
+        One of the same instant is: object stores tell whole seconds, and a file made right after
+        the mark must count.
+        """
         return stage not in self.stages or found.modified_s >= self.since_s
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +135,7 @@ def test_a_schedule_builds_and_a_new_file_is_one_more_partition(api: str, tmp_pa
         assert process.wait(120) == 0
     assert verify(root).problems == []
     times = completed(api)
-    assert [end <= start for (_, end), (start, _) in zip(times, times[1:], strict=False)] == [
-        True
-    ] * (len(times) - 1)
+    assert all(end <= start for (_, end), (start, _) in pairwise(times))
     states = {run["state_type"] for run in runs(api)}
     assert states <= {"COMPLETED", "CANCELLED", "SCHEDULED", "CANCELLING", "CRASHED"}
     [served] = ask(api, "deployments/filter", {})

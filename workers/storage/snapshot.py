@@ -32,10 +32,10 @@ def snapshot(folder: Folder, known: Mapping[str, Stat] | None = None) -> Folder:
     return Snapshot(folder, known)
 
 
-def forget(folder: Folder) -> None:
-    """What was listed may have changed."""
+def forget(folder: Folder, below: str = "") -> None:
+    """What was listed below a folder of it may have changed."""
     if isinstance(folder, Snapshot):
-        folder.forget()
+        folder.forget(below)
 
 
 class Snapshot:
@@ -46,18 +46,23 @@ class Snapshot:
     def __init__(self, folder: Folder, known: Mapping[str, Stat] | None = None) -> None:
         self._folder = folder
         self._lock = Lock()
-        self.forget()
-        self._found.update(known or {})
+        self._found = dict(known or {})
+        self._listed: set[str] = set()
+        self._unsure: set[str] = set()
+        self._asked: Counter[str] = Counter()
 
     def __reduce__(self) -> tuple[object, ...]:
         return _itself, (self._folder,)
 
-    def forget(self) -> None:
-        """Ask anew from here on."""
-        self._found: dict[str, Stat] = {}
-        self._listed: set[str] = set()
-        self._unsure: set[str] = set()
-        self._asked: Counter[str] = Counter()
+    def forget(self, below: str = "") -> None:
+        """Ask anew for what lies below a folder."""
+        start = f"{below}/" if below else ""
+        self._found = {p: found for p, found in self._found.items() if not p.startswith(start)}
+        self._unsure = {path for path in self._unsure if not path.startswith(start)}
+        around = set(_above(f"{start}file"))
+        for known in [one for one in self._asked if one in around or one.startswith(start)]:
+            del self._asked[known]
+        self._listed = {one for one in self._listed if not (one in around or one.startswith(start))}
 
     @property
     def url(self) -> str:

@@ -103,9 +103,7 @@ def test_a_file_that_is_not_as_it_was_is_an_error(s3: S3Folder, tmp_path: Path) 
     with pytest.raises(BuildError, match=r"c\.bin of the cache is cut short; delete it"):
         read.gather({BIN: [Span(90, 20)]})
     s3.delete("1.jpg")
-    with pytest.raises(
-        BuildError, match=r"^s3:.*1\.jpg: No such file or directory; the file cha"
-    ):
+    with pytest.raises(BuildError, match=r"^s3:.*1\.jpg: No such file or directory; the file cha"):
         read.gather({LOOSE: [Span(0, 100)]})
     s3.write_whole("c.bin", b"y" * 100)
     with pytest.raises(BuildError, match=r"^s3://.*c\.bin changed while the build read it"):

@@ -90,6 +90,35 @@ def test_what_others_write_shows_after_forget(s3: S3Folder, proxy: FaultyProxy) 
     assert seen.stat("a/9")
 
 
+def test_what_lies_elsewhere_is_not_forgotten(s3: S3Folder, proxy: FaultyProxy) -> None:
+    fill(s3, proxy, "a", 5)
+    fill(s3, proxy, "b", 5)
+    seen = snapshot(s3)
+    for folder in ("a", "b"):
+        seen.list(folder)
+    s3.write_whole("a/9", b"other")
+    s3.write_whole("b/9", b"other")
+    forget(seen, "a")
+    assert seen.stat("a/9")
+    assert seen.stat("b/9") is None
+    seen.list()
+    s3.delete("a/9")
+    forget(seen, "a")
+    assert seen.stat("a/9") is None
+    proxy.reset()
+    assert seen.stat("b/9")
+    assert proxy.requests == {}
+
+
+def test_what_is_known_is_not_asked_for(s3: S3Folder, proxy: FaultyProxy) -> None:
+    [first, *_] = fill(s3, proxy, "a", 5)
+    found = s3.stat(first)
+    assert found
+    proxy.reset()
+    assert snapshot(s3, {first: found}).stat(first) == found
+    assert proxy.requests == {}
+
+
 def test_another_process_gets_the_folder_alone(s3: S3Folder) -> None:
     seen = snapshot(s3)
     assert isinstance(seen, Snapshot)
