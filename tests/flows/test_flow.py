@@ -10,6 +10,7 @@ from prefect import flow
 from prefect.artifacts import Artifact as Artifacts
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import Artifact, State
+from prefect.exceptions import ParameterTypeError
 from typer.testing import CliRunner
 
 import flows.build
@@ -18,6 +19,7 @@ from flows.cli import app
 from pipelines.build import Built
 from schemas.errors import BuildError, RecipeError, TransientError
 from schemas.manifest import Manifest
+from tests.flows.dated import Inline, write_days
 from tests.tiny_source import write_recipe, write_source
 
 
@@ -44,6 +46,31 @@ def test_the_flow_builds_and_leaves_a_summary(built: Built) -> None:
     assert isinstance(found.data, str)
     assert "| samples seen | 24 |" in found.data
     assert "| dropped: undecodable | 1 |" in found.data
+
+
+def test_a_dry_run_leaves_a_plan_and_builds_nothing(
+    server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del server
+    engine = Inline()
+    monkeypatch.setattr(flows.build, "RayEngine", lambda _: engine)
+    assert build_flow(str(write_days(tmp_path)), dry_run=True) is None
+    assert engine.made == {"run_survey": 3, "run_tokenize": 3}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".cache"]
+    found = Artifacts.get("patchpack-dated-plan")
+    assert isinstance(found, Artifact)
+    assert found.description == "Plan of dated"
+    assert isinstance(found.data, str)
+    assert "| source files | 3 new, 0 changed, 0 gone, 0 as they were |" in found.data
+    with get_client(sync_client=True) as client:
+        names = [run.name for run in client.read_flow_runs()]
+    assert f"plan {tmp_path}/recipe.toml" in names
+
+
+def test_a_stage_that_there_is_not_is_refused(server: None, recipe: Path) -> None:
+    del server
+    with pytest.raises(ParameterTypeError, match="stages"):
+        build_flow(str(recipe), stages=["publish"])  # type: ignore[list-item]
 
 
 def test_a_second_command_has_nothing_to_do(built: Built, recipe: Path) -> None:

@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.flows.prefect_server import ask, prefect_server
 from tests.tiny_source import write_recipe, write_source
 
 ROOT = Path(__file__).parents[2]
 
-STAGES = ("survey", "tokenize", "size", "pack")
+STAGES = ("index", "survey", "tokenize", "size", "pack", "render")
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[str]:
-    """The address of a Prefect server on a free port of the loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        env={**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}/api"
-        _wait(lambda: urllib.request.urlopen(f"{url}/health").status == 200)
-        yield url
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
-
-
-def _wait(ready: Callable[[], bool]) -> None:
-    end = time.monotonic() + 180
-    while time.monotonic() < end:
-        try:
-            if ready():
-                return
-        except (urllib.error.URLError, ConnectionError):
-            pass
-        time.sleep(0.5)
-    raise TimeoutError
 
 
 def cli(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -69,15 +27,13 @@ def cli(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
-def test_a_real_server_lists_the_run(api: str, tmp_path: Path) -> None:
+def test_a_real_server_lists_the_run(tmp_path: Path) -> None:
     records = write_source(tmp_path / "source", bad=True)
     write_recipe(tmp_path / "recipe.toml", Path("out"), {"tiny": records})
-    done = cli(tmp_path, "build", "recipe.toml", "--workers", "2", PREFECT_API_URL=api)
-    assert done.returncode == 0, done.stderr
-    request = urllib.request.Request(
-        f"{api}/flow_runs/filter", b"{}", {"Content-Type": "application/json"}
-    )
-    runs: list[dict[str, Any]] = json.load(urllib.request.urlopen(request))
+    with prefect_server(tmp_path) as api:
+        done = cli(tmp_path, "build", "recipe.toml", "--workers", "2", PREFECT_API_URL=api)
+        assert done.returncode == 0, done.stderr
+        runs = ask(api, "flow_runs/filter", {})
     assert [(run["name"], run["state_type"]) for run in runs] == [
         ("build recipe.toml", "COMPLETED")
     ]
