@@ -14,7 +14,7 @@ from tests.tiny_source import write_recipe, write_source
 
 ROOT = Path(__file__).parents[2]
 
-STAGES = ("index", "survey", "tokenize", "size", "pack", "render")
+STAGES = ("survey", "tokenize", "size", "pack")
 
 pytestmark = pytest.mark.slow
 
@@ -45,5 +45,5 @@ def test_a_failure_in_the_flow_is_one_line(tmp_path: Path) -> None:
     done = cli(tmp_path, "build", "recipe.toml", "--workers", "2")
     assert (done.returncode, done.stdout) == (1, "")
     *progress, last = done.stderr.splitlines()
-    assert last.startswith("error: 2 of 24 samples would be dropped (")
+    assert last.startswith("error: partition 0: 2 of 24 samples would be dropped (")
     assert [line for line in progress if line.partition(":")[0] not in STAGES] == []
