@@ -13,6 +13,8 @@ import logging
 import os
 import pickle
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -24,6 +26,8 @@ from schemas.errors import BuildError, PatchpackError, TransientError, may_pass
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
 
+MAX_RETRIES = 3
+"""Of a task whose worker died; Ray Data's default is for ever, also where a file crashes it."""
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -74,8 +78,9 @@ class RayEngine:
     def map(self, function: Callable[[Spec], Result], specs: Sequence[Spec]) -> Iterator[Result]:
         """The results in the order in which they finish; one task a spec.
 
-        Raises what a task raised where it is a PatchpackError, BuildError for what else it
-        raised, and TransientError for a cluster that failed.
+        Raises what a task raised where it is a PatchpackError, BuildError with the line for what
+        else it raised, and TransientError for a cluster that failed or a worker that died each
+        time.
         """
         if not specs:
             return
@@ -85,7 +90,15 @@ class RayEngine:
 
         rows = [{"spec": pickle.dumps(spec)} for spec in specs]
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-        done = dataset.map(_task(function), num_cpus=1, num_gpus=0)
+        with warnings.catch_warnings():
+            # no named parameter takes the place of this one in the pinned version
+            warnings.filterwarnings("ignore", "`ray_remote_args_fn` is deprecated")
+            done = dataset.map(
+                _task(function),
+                num_cpus=1,
+                num_gpus=0,
+                ray_remote_args_fn=lambda: {"max_retries": MAX_RETRIES},
+            )
         try:
             batch: pa.Table
             for batch in done.iter_batches(
@@ -94,10 +107,10 @@ class RayEngine:
                 for answer in batch.column("result").to_pylist():
                     yield _unwrap(answer)
         except RayTaskError as error:
-            raise BuildError(f"{function.__name__}: {_last_line(error)}") from error
+            raise BuildError(f"{function.__name__}: {_named(error.cause)}") from error
         except RayError as error:
             self.close()  # so that another try starts afresh
-            raise TransientError(f"{function.__name__}: {_last_line(error)}") from error
+            raise TransientError(f"{function.__name__}: {_named(error)}") from error
 
     def _start(self) -> None:
         if self._started:
@@ -139,6 +152,8 @@ def _task(function: Callable[[Spec], Result]) -> Callable[[dict[str, bytes]], di
         except OSError as error:
             kind = TransientError if may_pass(error) else BuildError
             result = kind(f"{error.filename or function.__name__}: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - a bug; Ray tells it with pages, or not at all
+            result = BuildError(f"{function.__name__}: {_named(error)}, {_raised_at(error)}")
         return {"result": pickle.dumps(result)}
 
     return run
@@ -152,12 +167,15 @@ def _unwrap(answer: bytes) -> Any:
     return result
 
 
-def _last_line(error: BaseException) -> str:
-    """The exception that began it, in one line."""
-    while (cause := getattr(error, "cause", None) or error.__cause__) is not None:
-        error = cause
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+def _named(error: BaseException) -> str:
+    """The exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+
+
+def _raised_at(error: BaseException) -> str:
+    """Where in the source, as `file:line`."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
 
 
 def _initialise(workers: int | None) -> None:
