@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -100,7 +99,6 @@ def main() -> None:
     options = parser.parse_args()
     with work_folder(options.work) as work:
         shown = pictures(tars_for(options.source, work, Wanted(count=500)), options.sample)
-    cv2.setNumThreads(1)
     figures: dict[str, dict[str, float]] = {}
     for name, policy in POLICIES.items():
         rows = rows_of(shown, policy)

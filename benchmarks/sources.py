@@ -137,6 +137,7 @@ def lay_out(work: Path, tars: Sequence[Path], count: int) -> dict[str, str]:
     writers: dict[str, Callable[[Path], None]] = {
         "loose": lambda folder: write_loose(folder, tars),
         "parquet": lambda folder: write_parquet(folder, tars, "none"),
+        "parquet-snappy": lambda folder: write_parquet(folder, tars, "snappy"),
         "parquet-zstd": lambda folder: write_parquet(folder, tars, "zstd"),
         "tar-gz": lambda folder: write_compressed(folder, tars),
     }
@@ -158,6 +159,7 @@ def lay_out(work: Path, tars: Sequence[Path], count: int) -> dict[str, str]:
         "internvl_jsonl": f'kind = "internvl_jsonl"\npath = "{work}/loose-meta.json"',
         "folder": f'kind = "folder"\npath = "{work}/loose"',
         "webdataset_gz": f'kind = "webdataset"\npath = "{work}/tar-gz"',
+        "parquet_snappy": f'kind = "parquet"\npath = "{work}/parquet-snappy"',
         "parquet_zstd": f'kind = "parquet"\npath = "{work}/parquet-zstd"',
     }
 
@@ -206,6 +208,7 @@ def main() -> None:
     ratios = {f"{name} / {other}": rates[name] / rates[other] for name, other in beside.items()}
     copied = {
         "webdataset_gz / records_tar": rates["webdataset_gz"] / rates["records_tar"],
+        "parquet_snappy / records_tar": rates["parquet_snappy"] / rates["records_tar"],
         "parquet_zstd / records_tar": rates["parquet_zstd"] / rates["records_tar"],
         "parquet / records_file": rates["parquet"] / rates["records_file"],
     }

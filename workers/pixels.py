@@ -28,6 +28,8 @@ from workers.headers import (
     pillow_faults,
 )
 
+cv2.setNumThreads(1)  # as many tasks run beside each other as there are CPUs
+
 Alpha = Literal["drop", "white"]
 """`drop` keeps the colours behind the transparency, as `convert("RGB")` does; `white` composites on
 white, as transformers does since 5.x."""

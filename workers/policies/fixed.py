@@ -25,7 +25,7 @@ class Fixed(BaseModel):
     """Resolution policy of one square view, without start, end or separator tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     NAMES: ClassVar[Names] = Names(aliases={"frames_upbound": "num_frames"})
     positions: ClassVar[str] = "1d"
     family: ClassVar[Family] = "llava"
@@ -48,8 +48,8 @@ class Fixed(BaseModel):
 
     @property
     def alpha(self) -> Literal["drop", "white"]:
-        """Transparency becomes white."""
-        return "white"
+        """The reference converts to RGB, which drops transparency."""
+        return "drop"
 
     def size(self, media: Media) -> Sized:
         """One view a picture; the frames of a video are one group."""
