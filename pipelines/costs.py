@@ -218,7 +218,7 @@ def _to_render(
     """
     sized = workshop.store.read("sized", partition.sized.key)
     # as `workers.size` has it: six bytes a token, the rest is payload
-    media = sized.column("bytes").to_numpy() - 6 * sized.column("tokens").to_numpy()
+    media = sized.column("bytes").to_numpy() - 6 * sized.column("length").to_numpy()
     row = wanted.column("sized_row").to_numpy()
     share = media[row] // np.bincount(row, minlength=len(sized))[row]
     count = size = 0

@@ -149,7 +149,8 @@ def _size(workshop: Workshop, blocks: Sequence[Block], selected: Receipt) -> Rec
             "version": sizing.VERSION,
             "policy": policy_spec(workshop.rules),
             "text": text_spec(recipe.text),
-            "capacity": recipe.pack.max_tokens,
+            "limits": recipe.pack.limits.capacities,
+            "segment_multiple": recipe.pack.segment_multiple,
             "render": [recipe.render.payload, recipe.render.codec],
             "selected": selected.digest,
             "surveyed": [block.surveyed.digest for block in blocks],
@@ -179,7 +180,8 @@ def _size_config(workshop: Workshop, *, has_media: bool) -> sizing.SizeConfig:
     ids = VisionIds.of(tokenizer, family) if has_media else VisionIds.without_media()
     return sizing.SizeConfig(
         rules=workshop.rules,
-        capacity=recipe.pack.max_tokens,
+        limits=recipe.pack.limits,
+        segment_multiple=recipe.pack.segment_multiple,
         payload=recipe.render.payload,
         codec=recipe.render.codec,
         encode=tokenizer.encode,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipelines.policies import PolicyConfig
 from workers.match import Match
+from workers.packing.limits import Limits
 from workers.sources.folder import FolderOptions
 from workers.sources.internvl_jsonl import InternvlJsonlOptions
 from workers.sources.llava_json import LlavaJsonOptions
@@ -124,6 +125,20 @@ class Pack(_Section):
 
     mode: Literal["tokens"] = "tokens"
     max_tokens: int = Field(default=8192, ge=16, le=2**24)
+    segment_multiple: int = Field(default=1, ge=1, le=2**16)
+    """Each sample takes a multiple of so many tokens, as context and tensor parallelism want it;
+    the reader pads it. Stored is the sample as it is.
+    """
+    max_patches: int | None = Field(default=None, ge=1)
+    """ViT patches a pack."""
+    max_attention: int | None = Field(default=None, ge=1)
+    """Sum of squared sample lengths a pack."""
+    max_payload_mb: float | None = Field(default=None, gt=0)
+    max_images: int | None = Field(default=None, ge=1)
+    """Pictures, views and videos a pack."""
+    max_samples: int | None = Field(default=None, ge=1)
+    one_kind: bool = False
+    """No pack has pictures and videos."""
     lanes: int = Field(default=2, ge=1, le=4096)
     target_shard_mb: int = Field(default=256, ge=1, le=16384)
 
@@ -133,6 +148,19 @@ class Pack(_Section):
         if lanes & (lanes - 1):
             raise ValueError("must be a power of two")
         return lanes
+
+    @property
+    def limits(self) -> Limits:
+        """What a pack may hold."""
+        return Limits(
+            tokens=self.max_tokens,
+            patches=self.max_patches,
+            attention=self.max_attention,
+            bytes=int(self.max_payload_mb * 1e6) if self.max_payload_mb else None,
+            images=self.max_images,
+            samples=self.max_samples,
+            one_kind=self.one_kind,
+        )
 
 
 class Output(_Section):

@@ -171,7 +171,9 @@ SIZED = pa.schema(
         _required("text", pa.list_(TEXT)),  # one where TOKENIZED has a late text instead
         _required("fit", pa.int32()),  # steps of the policy's own rules taken to fit the capacity
         _required("loss_tokens", pa.int64()),
-        _required("tokens", pa.int64()),  # the cost vector starts here: LLM tokens
+        _required("length", pa.int64()),  # LLM tokens
+        # the cost vector starts here: LLM tokens, rounded up to pack.segment_multiple
+        _required("tokens", pa.int64()),
         _required("patches", pa.int64()),  # ViT patches
         _required(
             "attention", pa.int64()
@@ -180,6 +182,8 @@ SIZED = pa.schema(
             "vit_attention", pa.int64()
         ),  # sum of squared patch counts of the encoder's segments
         _required("bytes", pa.int64()),  # modelled payload bytes
+        _required("images", pa.int32()),  # pictures and views
+        _required("videos", pa.int32()),
         *_DROP,
     ]
 )

@@ -135,9 +135,9 @@ def _spans(expanded: Expanded, items: int) -> list[tuple[int, int]]:
 
 def _cost(samples: Sequence[Sample]) -> Cost:
     return Cost(
-        tokens=sum(sample.length for sample in samples),
+        tokens=sum(sample.tokens for sample in samples),
         patches=sum(sample.patches for sample in samples),
-        attention=sum(sample.length**2 for sample in samples),
+        attention=sum(sample.attention for sample in samples),
         vit_attention=sum(sample.vit_attention for sample in samples),
     )
 

@@ -80,6 +80,10 @@ class Item:
     run_text: Sequence[Sequence[int]]
 
 
+COSTS = ("length", "tokens", "patches", "attention", "vit_attention")
+"""Columns of SIZED, the last fields of `Sample`."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One sample with its text and items."""
@@ -90,7 +94,9 @@ class Sample:
     text: TextRow
     items: Sequence[Item]
     length: int
+    tokens: int
     patches: int
+    attention: int
     vit_attention: int
 
 
@@ -117,7 +123,7 @@ def gather(surveyed: pa.Table, tokenized: pa.Table, sized: pa.Table) -> Iterator
     )
     columns = [_cut(tokenized, name) for name in ("tokens", "loss", "slots")]
     texts = dict(enumerate(map(TextRow, *columns))) | _late_texts(sized)
-    costs = [sized.column(n).to_pylist() for n in ("tokens", "patches", "vit_attention")]
+    costs = [sized.column(n).to_pylist() for n in COSTS]
     for row, items in enumerate(items_of(surveyed, sized)):
         figures = [column[row] for column in costs]
         yield Sample(ids[row], sources[row], origins[row], texts[row], items, *figures)

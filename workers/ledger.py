@@ -24,7 +24,7 @@ def ledger(
     sources = _joined(surveyed, "source")
     origins = _joined(surveyed, "origin")
     notes = [note for table in surveyed for note in _notes(table)]
-    ids, tokens = sized.column("sample_id").to_pylist(), sized.column("tokens").to_pylist()
+    ids, tokens = sized.column("sample_id").to_pylist(), sized.column("length").to_pylist()
     drops, messages = sized.column("drop").to_pylist(), sized.column("message").to_pylist()
     packs: dict[int, list[tuple[int, int]]] = {}
     columns = (packed.column(name).to_pylist() for name in ("sized_row", "copy", "pack"))

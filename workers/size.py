@@ -27,10 +27,11 @@ from workers.fit import Step, steps_of
 from workers.kept import Kept, kept_samples, with_text_drops
 from workers.late_text import Encode, LateTexts, late_texts
 from workers.match import Rule, chosen
+from workers.packing.limits import Limits
 from workers.policies.blocks import blocks
 from workers.run_text import RunText
 
-VERSION = 3
+VERSION = 4
 
 BYTES_PER_KILOPIXEL = {"jpeg": 300, "webp": 1000, "png": 1500}
 """Modelled size of a rendered picture; it only decides how many packs a shard gets."""
@@ -38,14 +39,16 @@ BYTES_PER_KILOPIXEL = {"jpeg": 300, "webp": 1000, "png": 1500}
 
 @dataclass(frozen=True)
 class SizeConfig:
-    """The policies, tokens a pack, what the packs will hold, and how text around vision is written.
+    """The policies, what fits into a pack, what each sample's tokens are rounded up to, what the
+    packs will hold, and how text around vision is written.
 
     `encode` serves the texts of policies, `encode_documents` those that wait for sizes; `around_*`
     counts the tokens that the family writes around a run of features (its start and end).
     """
 
     rules: Sequence[Rule]
-    capacity: int
+    limits: Limits
+    segment_multiple: int
     payload: str
     codec: str
     encode: Callable[[str], Sequence[int]]
@@ -116,11 +119,12 @@ def size(
             for part in blocks(len(mine)):
                 _decide(plan, kept, mine[part], chain[: step + 1][-1], config)
         _write_late(plan, todo[is_none(plan.drop[todo])], config)
-        too_long = _lengths(plan, kept) > config.capacity
+        exceeded = config.limits.exceeded(_costs(plan, kept, config))
+        too_long = np.logical_or.reduce(list(exceeded.values()))
         over = too_long[todo] & is_none(plan.drop[todo])
-        _too_long(plan, kept, todo[over & (depth[todo] <= step)], config.capacity)
+        _too_long(plan, kept, todo[over & (depth[todo] <= step)], config)
         todo, step = todo[over & (depth[todo] > step)], step + 1
-    return conform(_table(with_text_drops(selected, tokenized), kept, plan), SIZED)
+    return conform(_table(with_text_drops(selected, tokenized), kept, plan, config), SIZED)
 
 
 def _rules(plan: _Plan, kept: Kept, config: SizeConfig) -> Ints:
@@ -134,11 +138,14 @@ def _rules(plan: _Plan, kept: Kept, config: SizeConfig) -> Ints:
     return rule
 
 
-def _too_long(plan: _Plan, kept: Kept, samples: Ints, capacity: int) -> None:
-    lengths = _lengths(plan, kept)
+def _too_long(plan: _Plan, kept: Kept, samples: Ints, config: SizeConfig) -> None:
+    costs = _costs(plan, kept, config)
+    exceeded = config.limits.exceeded(costs)
     for sample in samples.tolist():
-        after = f"{lengths[sample]} tokens after {plan.fit[sample]} smaller steps"
-        plan.refuse(sample, Reason.OVER_LONG, f"{after}, a pack has {capacity}")
+        name = next(name for name, over in exceeded.items() if over[sample])
+        after = f"{costs[name][sample]} {name} after {plan.fit[sample]} smaller steps"
+        what = f"{after}, a pack has {config.limits.capacities[name]}"
+        plan.refuse(sample, Reason.OVER_LONG, what)
 
 
 def _decide(plan: _Plan, kept: Kept, items: Ints, step: Step, config: SizeConfig) -> None:
@@ -194,6 +201,20 @@ def _lengths(plan: _Plan, kept: Kept) -> Ints:
     return lengths
 
 
+def _costs(plan: _Plan, kept: Kept, config: SizeConfig) -> dict[str, Ints]:
+    """What each sample takes of a pack, [s] by name."""
+    lengths, multiple = _lengths(plan, kept), config.segment_multiple
+    tokens: Ints = -(-lengths // multiple) * multiple
+    return {
+        "tokens": tokens,
+        "patches": _per_sample(plan.costs[:, 1], kept),
+        "attention": tokens**2,
+        "vit_attention": _per_sample(plan.costs[:, 2], kept),
+        "bytes": _per_sample(plan.costs[:, 3], kept) + 6 * lengths,
+        "images": np.diff(kept.first_item),
+    }
+
+
 def _per_sample(values: Ints, kept: Kept) -> Ints:
     total: Ints = np.concatenate([[0], np.cumsum(values)])
     return total[kept.first_item[1:]] - total[kept.first_item[:-1]]
@@ -226,7 +247,7 @@ def _payload_bytes(sized: Sized, media: Media, file_bytes: Ints, config: SizeCon
     return np.where(untouched, file_bytes, rendered)
 
 
-def _table(selected: pa.Table, kept: Kept, plan: _Plan) -> pa.Table:
+def _table(selected: pa.Table, kept: Kept, plan: _Plan, config: SizeConfig) -> pa.Table:
     """The kept samples in their places among the rows of SELECTED; all other rows are empty."""
     rows = len(selected)
     alive = is_none(plan.drop)
@@ -244,7 +265,8 @@ def _table(selected: pa.Table, kept: Kept, plan: _Plan) -> pa.Table:
         column[kept.place[live_samples]] = values[live_samples]
         return column
 
-    lengths = _lengths(plan, kept)
+    costs = _costs(plan, kept, config)
+    videos = _per_sample((kept.media.kind == "video").astype(np.int64), kept)
     drop, message = selected.column("drop").to_pylist(), selected.column("message").to_pylist()
     for sample in np.flatnonzero(~alive).tolist():
         drop[kept.place[sample]], message[kept.place[sample]] = (
@@ -261,11 +283,14 @@ def _table(selected: pa.Table, kept: Kept, plan: _Plan) -> pa.Table:
         "text": plan.late.column(kept.place, alive, rows),
         "fit": pa.array(spread(plan.fit), pa.int32()),
         "loss_tokens": spread(plan.loss_tokens),
-        "tokens": spread(lengths),
-        "patches": spread(_per_sample(plan.costs[:, 1], kept)),
-        "attention": spread(lengths**2),
-        "vit_attention": spread(_per_sample(plan.costs[:, 2], kept)),
-        "bytes": spread(_per_sample(plan.costs[:, 3], kept) + 6 * lengths),
+        "length": spread(_lengths(plan, kept)),
+        "tokens": spread(costs["tokens"]),
+        "patches": spread(costs["patches"]),
+        "attention": spread(costs["attention"]),
+        "vit_attention": spread(costs["vit_attention"]),
+        "bytes": spread(costs["bytes"]),
+        "images": spread(costs["images"] - videos),
+        "videos": spread(videos),
         "drop": pa.array(drop, pa.string()),
         "message": pa.array(message, pa.string()),
     }

@@ -40,6 +40,7 @@ def sized(rows: Sequence[Row]) -> pa.Table:
             **blank,
             "row": number,
             "message": row.get("drop"),
+            "length": row.get("tokens", 0),
             "attention": row.get("tokens", 0) ** 2,
             **row,
         }

@@ -24,6 +24,7 @@ from workers.expand import TextRow, VisionBlock, expand
 from workers.gather import Sample, gather
 from workers.late_text import filled
 from workers.match import Rule
+from workers.packing.limits import Limits
 from workers.policies.internvl import InternVL
 from workers.policies.protocol import Policy
 from workers.policies.qwen2_vl import Qwen2VL
@@ -58,7 +59,8 @@ class Planned:
         around = self.ids.image.overhead
         sizing = SizeConfig(
             [Rule(policy)],
-            capacity,
+            Limits(capacity),
+            1,
             "pixels",
             "jpeg",
             tokenizer.encode,

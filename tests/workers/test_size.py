@@ -16,6 +16,7 @@ from workers.bytes_tokenizer import BytesTokenizer
 from workers.expand import VisionBlock, expand
 from workers.gather import gather
 from workers.match import Match, Rule
+from workers.packing.limits import Limits
 from workers.policies.fixed import Fixed
 from workers.policies.internvl import InternVL
 from workers.policies.protocol import Policy
@@ -36,10 +37,11 @@ class Planned:
         self,
         rows: Sequence[Row],
         policy: Policy | Sequence[Rule],
-        capacity: int = 10**6,
+        capacity: int | Limits = 10**6,
         family: Family = "qwen2_vl",
         payload: str = "pixels",
         blocks: int = 1,
+        segment_multiple: int = 1,
     ) -> None:
         cuts = [list(rows[start::blocks]) for start in range(blocks)]
         self.surveyed = [surveyed(cut) for cut in cuts]
@@ -53,7 +55,14 @@ class Planned:
         }
         rules = policy if isinstance(policy, Sequence) else [Rule(policy)]
         config = SizeConfig(
-            rules, capacity, payload, "jpeg", BYTES.encode, BYTES.encode_documents, **around
+            rules,
+            Limits(capacity) if isinstance(capacity, int) else capacity,
+            segment_multiple,
+            payload,
+            "jpeg",
+            BYTES.encode,
+            BYTES.encode_documents,
+            **around,
         )
         self.table = size(selected, self.surveyed, self.tokenized, config)
         assert self.table.schema == SIZED
@@ -231,3 +240,41 @@ def test_each_policy_takes_its_own_steps_to_fit() -> None:
     names = [item["policy"].partition("?") for item in fitted["items"]]
     assert names[1] == ("fixed/square", "?", "num_frames=1")
     assert names[0][:2] == ("qwen2_vl/qwen_vl_utils", "?")
+
+
+def test_a_sample_takes_a_multiple_of_tokens_and_is_stored_as_it_is() -> None:
+    rows = [shown("a", [medium()]), shown("b", text="a much longer question?")]
+    plain = Planned(rows, Qwen2VL()).rows
+    for row, rounded in zip(plain, Planned(rows, Qwen2VL(), segment_multiple=64).rows, strict=True):
+        assert rounded["length"] == row["length"] == row["tokens"]
+        assert rounded["tokens"] % 64 == 0
+        assert 0 <= rounded["tokens"] - row["length"] < 64
+        assert rounded["attention"] == rounded["tokens"] ** 2
+        assert rounded["loss_tokens"] == row["loss_tokens"]
+    most = max(row["length"] for row in plain)
+    dropped = [
+        row["drop"] for row in Planned(rows, Qwen2VL(), most, segment_multiple=most + 1).rows
+    ]
+    assert dropped == ["over_long", "over_long"]
+
+
+@pytest.mark.parametrize("name", ["patches", "attention", "bytes", "images"])
+def test_every_bound_of_a_pack_is_one_of_a_sample(name: str) -> None:
+    rows = [shown("small", [medium()]), shown("large", [medium(wh=(600, 500)), medium()])]
+    small, large = (row[name] for row in Planned(rows, Qwen2VL()).rows)
+    assert small < large
+    # the policy has smaller steps: one that they cannot reach is the number of pictures
+    found = Planned(rows, Qwen2VL(), Limits(10**6, **{name: small})).rows
+    assert found[0]["drop"] is None
+    if found[1]["drop"] is None:
+        assert found[1]["fit"] > 0
+        assert found[1][name] <= small
+    else:
+        assert f" {name} after " in found[1]["message"]
+        assert found[1]["message"].endswith(f"a pack has {small}")
+
+
+def test_media_are_counted_by_kind() -> None:
+    row = shown("a", [medium(), medium("video"), medium("view")])
+    [counted] = Planned([row], Qwen2VL()).rows
+    assert (counted["images"], counted["videos"]) == (2, 1)
