@@ -30,6 +30,7 @@ from benchmarks.kit.timing import in_turn, medians, one_core
 from benchmarks.source import Wanted, tars_for
 from pipelines.finding import find_blocks
 from pipelines.load_recipe import load_recipe
+from pipelines.partitions import Published
 from pipelines.steps import Workshop
 from pipelines.survey import survey_blocks
 from workers.media_files import MediaFiles
@@ -175,7 +176,7 @@ def rate(work: Path, source: str, count: int) -> float:
     began = time.perf_counter()
     blocks = [
         block
-        for part in survey_blocks(workshop, find_blocks(workshop, {})).values()
+        for part in survey_blocks(workshop, find_blocks(workshop, Published())).values()
         for block in part
     ]
     spent = time.perf_counter() - began

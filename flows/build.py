@@ -77,8 +77,10 @@ def run_name() -> str:
     """What a run does, as lists of runs show it."""
     given = flow_run.parameters
     partitions = given.get("partitions") or []
-    verb = "plan" if given.get("dry_run") else "backfill" if partitions else "build"
-    return " ".join([verb, str(given["recipe_path"]), *partitions])
+    merge = given.get("merge") or []
+    verb = "compact" if merge else "backfill" if partitions else "build"
+    verb = "plan" if given.get("dry_run") else verb
+    return " ".join([verb, str(given["recipe_path"]), *partitions, *merge])
 
 
 @flow(name="patchpack-build", flow_run_name=run_name, persist_result=False)
@@ -86,6 +88,7 @@ def build_flow(
     recipe_path: str,
     partitions: list[str] | None = None,
     stages: list[Stage] | None = None,
+    merge: list[str] | None = None,
     dry_run: bool = False,
     workers: int | None = None,
 ) -> Built | None:
@@ -95,6 +98,7 @@ def build_flow(
         recipe_path: The recipe, a TOML file.
         partitions: Build only these again and leave the others as they are published.
         stages: Make the first of these stages and all behind it again, also what is finished.
+        merge: The first and the last of neighbouring partitions that become one.
         dry_run: Build nothing: the artifact says what a build would do.
         workers: CPUs of the local Ray; by default all.
     """
@@ -106,7 +110,7 @@ def build_flow(
             _tell_costs(workshop, only)
             return None
         with redoing(workshop, only, stages or []) as again:
-            built = build(again, as_task, only)
+            built = build(again, as_task, only, merge or [])
     finally:
         engine.close()
     _keep(recipe, "", summary.of_manifest(built.manifest))

@@ -1,4 +1,4 @@
-"""Commands that keep a data set over time: backfill, versions, publish, gc, serve."""
+"""Commands that keep a data set over time: backfill, compact, versions, publish, gc, serve."""
 
 from __future__ import annotations
 
@@ -45,6 +45,29 @@ def backfill(
             raise RecipeError(_which_partitions(loaded.output.path))
         with progress_bars(quiet=as_json) as progress:
             built = run_flow(recipe, progress, workers, partition, [stage] if stage else [])
+    show_built(built, outcome_of(built), loaded.output.path, as_json=as_json)
+
+
+@operations.command()
+def compact(
+    recipe: RecipePath,
+    first: Annotated[str, typer.Argument(help="The first of neighbouring partitions.")],
+    last: Annotated[str, typer.Argument(help="The last of them.")],
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Make neighbouring partitions one: their samples are packed together, and nothing is rendered.
+
+    Many small partitions end in many rows of fillers and small shards. The others keep their
+    shards, and earlier versions theirs. New files of a merged partition belong to it.
+    """
+    from flows.run import run_flow
+    from pipelines.load_recipe import load_recipe
+
+    with told():
+        loaded = load_recipe(recipe)
+        with progress_bars(quiet=as_json) as progress:
+            built = run_flow(recipe, progress, workers, merge=(first, last))
     show_built(built, outcome_of(built), loaded.output.path, as_json=as_json)
 
 

@@ -18,6 +18,7 @@ def run_flow(
     workers: int | None,
     partitions: Sequence[str] = (),
     stages: Sequence[Stage] = (),
+    merge: Sequence[str] = (),
 ) -> Built:
     """Run the build flow and give its result; Prefect's own lines show only where a server is
     configured.
@@ -32,7 +33,9 @@ def run_flow(
 
     shown_progress.set(progress)
     try:
-        built = build_flow(str(recipe), list(partitions), list(stages), workers=workers)
+        built = build_flow(
+            str(recipe), list(partitions), list(stages), list(merge), workers=workers
+        )
     except RuntimeError as error:
         if "Prefect API server" not in str(error):
             raise

@@ -9,7 +9,7 @@ it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 
 from pipelines.assemble import assemble_partition
+from pipelines.compact import compacted
 from pipelines.describe import Made, describe
 from pipelines.finding import Found, find_blocks
 from pipelines.plan import (
@@ -70,12 +71,20 @@ class Built:
     new: bool
 
 
-def build(workshop: Workshop, run: RunStage, only: Collection[str] = ()) -> Built:
-    """Build and publish; of partitions `only` these, the others as they are published.
+def build(
+    workshop: Workshop, run: RunStage, only: Collection[str] = (), merge: Sequence[str] = ()
+) -> Built:
+    """Build and publish; of partitions `only` these, the others as they are published. With `merge`
+    the partitions from its first to its second name become one, and only that is built.
 
     Raises PatchpackError with one line for a person.
     """
     highest, base = latest(workshop.output), published(workshop)
+    if merge:
+        if base is None:
+            raise RecipeError(f"{workshop.output.url} holds no published data set to compact")
+        base, into = compacted(base, *merge)
+        only = [into]
     found = chosen(workshop, only, find(workshop, run, base), base)
     parts: dict[str, Made | PartitionEntry] = {}
     for name, blocks, outside in read(workshop, run, found, base if only else None):

@@ -66,7 +66,11 @@ def describe(
     rows = whole_ledger(workshop.output, base)
     known = _unchanged(workshop, parts, base) if rows else {}
     told = [known.get(one.name, one) if isinstance(one, Made) else one for one in parts]
-    entries = [_entry(workshop, one) if isinstance(one, Made) else one for one in told]
+    merged = {entry.name: entry.merged for entry in base.partitions} if base else {}
+    entries = [
+        _entry(workshop, one, merged.get(one.name, [])) if isinstance(one, Made) else one
+        for one in told
+    ]
     if base and not rows and not all(isinstance(one, Made) for one in told):
         what = f"{base.ledger.name} is lost or damaged; a whole build writes it again"
         raise ContractError(f"{workshop.output.url}: {what}")
@@ -134,7 +138,7 @@ def _shape(recipe: Recipe) -> dict[str, object]:
     }
 
 
-def _entry(workshop: Workshop, made: Made) -> PartitionEntry:
+def _entry(workshop: Workshop, made: Made, merged: list[str]) -> PartitionEntry:
     recipe, store, partition = workshop.recipe, workshop.store, made.partition
     packed, sized = partition.tables(store)
     packed = without(packed, made.assembled.taken)
@@ -145,6 +149,7 @@ def _entry(workshop: Workshop, made: Made) -> PartitionEntry:
     rows = packed.column("sized_row")
     return PartitionEntry(
         name=partition.name,
+        merged=merged,
         digest=partition_digest(recipe, partition),
         recipe_digest=recipe_digest(recipe),
         stages={

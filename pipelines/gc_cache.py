@@ -139,7 +139,7 @@ def _containers(root: Folder, addressed: Collection[Name], names: Collection[Nam
 
 def _indexes(root: Folder, manifest: Manifest, written_s: Mapping[Name, float]) -> set[Name]:
     """Indexes, and what was unpacked beside them, of the version's files as they were last seen."""
-    paths = {file.path for file in published_files(root, manifest)}
+    paths = {file.path for file in published_files(root, manifest).files}
     by_age = sorted((name for name in written_s if name[0] == "indexed"), key=written_s.__getitem__)
     seen: dict[Name, tuple[str, str]] = {}
     for name, receipt in _receipts(root, by_age):

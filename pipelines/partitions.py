@@ -4,6 +4,7 @@
   `date=2026-01-02`.
 - The files of other sources come in generations: what the published version has stays where it is,
   and all that is new is the next generation, `0`, `1`, ...
+- Neighbours that were made one by `compact` stay one, `1..5`: also new files of theirs go there.
 Published partitions keep their order; new ones come behind, sorted. Nothing crosses a partition,
 so new files leave old shards as they are.
 """
@@ -12,9 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from schemas.errors import RecipeError
+
+_TO = ".."
 
 
 @dataclass(frozen=True, order=True)
@@ -25,8 +28,20 @@ class SourceFile:
     path: str
 
 
-Published = Mapping[SourceFile, str]
-"""The files of the published version and their partitions, in the order of the partitions."""
+@dataclass(frozen=True)
+class Published:
+    """What the published version says of partitions."""
+
+    files: Mapping[SourceFile, str] = field(default_factory=dict)
+    """Its files and their partitions, in the order of the partitions."""
+    homes: Mapping[str, str] = field(default_factory=dict)
+    """Partitions that were merged, and the partition that has their files now."""
+
+
+def merged_name(names: Sequence[str]) -> str:
+    """The name of these neighbours as one partition: `1..5`."""
+    first, last = names[0].partition(_TO)[0], names[-1].rpartition(_TO)[2]
+    return f"{first}{_TO}{last}"
 
 
 def partitions_of(
@@ -36,25 +51,31 @@ def partitions_of(
 
     Raises RecipeError for a file whose path its source's pattern does not match.
     """
-    next_generation = str(_generations(published.values()))
+    next_generation = str(_generations(published.files.values()))
     named: dict[str, list[SourceFile]] = {}
     for file in files:
         pattern = patterns[file.source]
         if pattern is not None:
             name = _named(pattern, file)
+            name = published.homes.get(name, name)
         else:
-            name = published.get(file, next_generation)
-            if not name.isdecimal():  # the source had a pattern then
+            name = published.files.get(file, next_generation)
+            if not _is_generation(name):  # the source had a pattern then
                 name = next_generation
         named.setdefault(name, []).append(file)
-    kept = [name for name in dict.fromkeys(published.values()) if name in named]
+    kept = [name for name in dict.fromkeys(published.files.values()) if name in named]
     new = sorted(set(named).difference(kept), key=_natural)
     return {name: named[name] for name in (*kept, *new)}
 
 
 def _generations(names: Iterable[str]) -> int:
     """Generations that there are, so the number of the next one."""
-    return max((int(name) + 1 for name in names if name.isdecimal()), default=0)
+    last = (name.rpartition(_TO)[2] for name in set(names) if _is_generation(name))
+    return max((int(number) + 1 for number in last), default=0)
+
+
+def _is_generation(name: str) -> bool:
+    return name.replace(_TO, "").isdecimal()
 
 
 def _named(pattern: str, file: SourceFile) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.partitions import SourceFile
+from pipelines.partitions import Published, SourceFile
 from schemas.columns import one_chunk
 from schemas.errors import ContractError
 from schemas.manifest import FOLDER, Manifest
@@ -16,13 +16,16 @@ from schemas.tables import LEDGER
 from workers.storage.folder import Folder
 
 
-def published_files(root: Folder, base: Manifest | None) -> dict[SourceFile, str]:
-    """The files of a version and their partitions, in the order of the partitions."""
+def published_files(root: Folder, base: Manifest | None) -> Published:
+    """The files of a version and their partitions."""
     if base is None:
-        return {}
+        return Published()
     table = read_table(root, base.files.name)
+    homes = {name: entry.name for entry in base.partitions for name in entry.merged}
     columns = (table.column(name).to_pylist() for name in ("source", "path", "partition"))
-    return {SourceFile(source, path): name for source, path, name in zip(*columns, strict=True)}
+    rows = zip(*columns, strict=True)
+    files = {SourceFile(source, path): homes.get(name, name) for source, path, name in rows}
+    return Published(files, homes)
 
 
 def read_table(root: Folder, name: str) -> pa.Table:

@@ -48,6 +48,8 @@ class PartitionEntry(_Frozen):
     """One partition; the order of partitions is the order of the list."""
 
     name: str
+    merged: list[str]
+    """Partitions that it was made from by `compact`: files of theirs belong here."""
     digest: str
     """Of all that shapes its shards; its first 8 digits begin the names of shards and packs."""
     recipe_digest: str

@@ -227,3 +227,16 @@ def test_the_stage_is_an_option_of_the_command(
     wrong = backfill(recipe, "--partition", ONE, "--stage", "publish")
     assert wrong.exit_code == 2
     assert "'assemble'" in wrong.stderr
+
+
+def test_compact_makes_neighbours_one(
+    server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del server
+    monkeypatch.setattr(flows.build, "RayEngine", Inline)
+    recipe = str(write_days(tmp_path))
+    assert CliRunner().invoke(app, ["build", recipe]).exit_code == 0
+    result = CliRunner().invoke(app, ["compact", recipe, PARTITIONS[0], PARTITIONS[-1]])
+    assert result.exit_code == 0, result.stderr
+    [entry] = read_manifest(tmp_path / "out").partitions
+    assert entry.merged == PARTITIONS

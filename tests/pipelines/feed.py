@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,11 +96,16 @@ class Feed:
         """The surroundings of one build."""
         return Workshop(load_recipe(self.load()), engine or Here())
 
-    def build(self, engine: Engine | None = None, only: Collection[str] = ()) -> Built:
+    def build(
+        self,
+        engine: Engine | None = None,
+        only: Collection[str] = (),
+        merge: Sequence[str] = (),
+    ) -> Built:
         """Build as things lie."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pipelines.finding, "ROWS_PER_BLOCK", ROWS_PER_BLOCK)
-            return build(self.workshop(engine), call, only)
+            return build(self.workshop(engine), call, only, merge)
 
 
 def names(day: str, count: int = 6) -> list[str]:

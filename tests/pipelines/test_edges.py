@@ -16,6 +16,7 @@ from pipelines.build import build, call, plan
 from pipelines.engine import NoWork
 from pipelines.finding import find_blocks
 from pipelines.load_recipe import load_recipe
+from pipelines.partitions import Published
 from pipelines.render import known_faults
 from pipelines.steps import Workshop
 from pipelines.summary import examples_of_drops
@@ -122,7 +123,7 @@ def test_records_that_change_under_the_survey_stop_it(tmp_path: Path) -> None:
     path = write_records(tmp_path, {}, [asked("t")])
     recipe = write_recipe(tmp_path / "r.toml", tmp_path / "out", {"s": path})
     workshop = Workshop(load_recipe(recipe), NoWork())
-    found = find_blocks(workshop, {})
+    found = find_blocks(workshop, Published())
     path.write_bytes(path.read_bytes().replace(b'"t"', b'"u"'))
     with pytest.raises(BuildError, match=r"changed while|not those of the plan|build again"):
         survey_blocks(replace(workshop, engine=Here()), found)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.partitions import Published, SourceFile, partitions_of
+from pipelines.partitions import Published, SourceFile, merged_name, partitions_of
 from schemas.errors import RecipeError
 
 DATE = r"date=(?P<date>[^/]+)"
@@ -23,12 +23,12 @@ def named(
     found: list[SourceFile], pattern: str | None = None, published: Published | None = None
 ) -> Named:
     patterns = {file.source: pattern for file in found}
-    result = partitions_of(found, patterns, published or {})
+    result = partitions_of(found, patterns, published or Published())
     return {name: [file.path for file in members] for name, members in result.items()}
 
 
-def as_published(partitions: dict[str, list[SourceFile]]) -> dict[SourceFile, str]:
-    return {file: name for name, members in partitions.items() for file in members}
+def as_published(partitions: dict[str, list[SourceFile]]) -> Published:
+    return Published({file: name for name, members in partitions.items() for file in members})
 
 
 def test_the_first_files_are_generation_0() -> None:
@@ -36,14 +36,14 @@ def test_the_first_files_are_generation_0() -> None:
 
 
 def test_new_files_are_the_next_generation() -> None:
-    published = {SourceFile("s", "a"): "0", SourceFile("s", "c"): "1"}
+    published = Published({SourceFile("s", "a"): "0", SourceFile("s", "c"): "1"})
     found = named(files("s", "a", "b", "c", "d"), published=published)
     assert found == {"0": ["a"], "1": ["c"], "2": ["b", "d"]}
     assert list(found) == ["0", "1", "2"]
 
 
 def test_a_generation_without_files_is_gone_and_the_others_keep_their_names() -> None:
-    published = {SourceFile("s", "a"): "0", SourceFile("s", "b"): "1"}
+    published = Published({SourceFile("s", "a"): "0", SourceFile("s", "b"): "1"})
     assert named(files("s", "b"), published=published) == {"1": ["b"]}
     assert named(files("s", "b", "c"), published=published) == {"1": ["b"], "2": ["c"]}
 
@@ -71,14 +71,14 @@ def test_numbers_in_names_are_ordered_as_numbers() -> None:
 
 def test_a_late_date_comes_behind_what_is_published() -> None:
     known = {SourceFile("s", "date=3"): "date=3", SourceFile("s", "date=2"): "date=2"}
-    found = named(files("s", "date=1", "date=2", "date=3", "date=4"), DATE, known)
+    found = named(files("s", "date=1", "date=2", "date=3", "date=4"), DATE, Published(known))
     assert list(found) == ["date=3", "date=2", "date=1", "date=4"]
 
 
 def test_sources_share_a_date_and_keep_generations_apart_from_dates() -> None:
     found = [*files("a", "date=1/x", "date=2/x"), *files("b", "date=2/y"), *files("c", "z")]
     patterns = {"a": DATE, "b": DATE, "c": None}
-    assert partitions_of(found, patterns, {}) == {
+    assert partitions_of(found, patterns, Published()) == {
         "0": files("c", "z"),
         "date=1": files("a", "date=1/x"),
         "date=2": [*files("a", "date=2/x"), *files("b", "date=2/y")],
@@ -88,7 +88,7 @@ def test_sources_share_a_date_and_keep_generations_apart_from_dates() -> None:
 def test_a_source_that_gains_a_pattern_moves_and_one_that_loses_it_too() -> None:
     paths = ["date=1/x", "date=2/x"]
     found = files("s", *paths)
-    generation = as_published(partitions_of(found, {"s": None}, {}))
+    generation = as_published(partitions_of(found, {"s": None}, Published()))
     dated = partitions_of(found, {"s": DATE}, generation)
     assert list(dated) == ["date=1", "date=2"]
     back = partitions_of(found, {"s": None}, as_published(dated))
@@ -115,7 +115,7 @@ def test_growth_keeps_every_file_once_and_the_order_of_what_is_published(
 ) -> None:
     patterns = dict(zip("st", pattern, strict=True))
     old = [*files("s", *first), *files("t", *first)]
-    published = partitions_of(old, patterns, {})
+    published = partitions_of(old, patterns, Published())
     known = as_published(published)
     both = list(dict.fromkeys([*old, *files("s", *more)]))
     grown = partitions_of(both, patterns, known)
@@ -139,6 +139,32 @@ def test_files_that_go_take_nothing_else_with_them(paths: list[str], data: st.Da
     known = {file: str(data.draw(st.integers(0, 3), label=file.path)) for file in found}
     known = dict(sorted(known.items(), key=lambda item: int(item[1])))
     left = [file for file in found if data.draw(st.booleans(), label=f"keep {file.path}")]
-    rest = partitions_of(left, {"s": None}, known)
-    assert as_published(rest) == {file: known[file] for file in left}
+    rest = partitions_of(left, {"s": None}, Published(known))
+    assert as_published(rest).files == {file: known[file] for file in left}
     assert list(rest) == sorted(rest, key=int)
+
+
+def test_merged_generations_stay_together_and_the_next_is_behind_them() -> None:
+    known = {SourceFile("s", name): "0..2" for name in "abc"} | {SourceFile("s", "d"): "3"}
+    homes = dict.fromkeys(("0", "1", "2"), "0..2")
+    found = named(files("s", *"abcde"), published=Published(known, homes))
+    assert found == {"0..2": ["a", "b", "c"], "3": ["d"], "4": ["e"]}
+    found = named(files("s", *"abce"), published=Published({**known}, homes))
+    assert list(found) == ["0..2", "4"]
+    last = Published({SourceFile("s", "a"): "0..2"}, homes)
+    assert list(named(files("s", "a", "z"), published=last)) == ["0..2", "3"]
+
+
+def test_new_files_of_a_merged_date_belong_to_the_merged_partition() -> None:
+    into = "date=1..date=2"
+    known = Published(
+        {SourceFile("s", "date=1/a"): into, SourceFile("s", "date=2/a"): into},
+        {"date=1": into, "date=2": into},
+    )
+    found = named(files("s", "date=1/a", "date=2/a", "date=2/b", "date=3/a"), DATE, known)
+    assert found == {into: ["date=1/a", "date=2/a", "date=2/b"], "date=3": ["date=3/a"]}
+
+
+def test_names_of_merged_partitions_do_not_grow() -> None:
+    assert merged_name(["0", "1", "2"]) == "0..2"
+    assert merged_name(["0..2", "3", "4..5"]) == "0..5"
