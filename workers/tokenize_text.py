@@ -42,6 +42,8 @@ class _Late(NamedTuple):
 
 def tokenize(table: pa.Table, tokenizer: Tokenizer, config: TokenizeConfig) -> pa.Table:
     """Row for row; samples dropped before get empty lists, and `drop` holds only this stage's."""
+    if config.text.template == "none":
+        return _media_alone(table)
     write = _writer(tokenizer, config.text)
     regions = region_texts(table, config.text.regions)
     reserved = reserved_rows(table.column("turns"))
@@ -74,6 +76,18 @@ def tokenize(table: pa.Table, tokenizer: Tokenizer, config: TokenizeConfig) -> p
     for (index, script), tokens in zip(scripts.items(), encoded, strict=True):
         rows[index] = row_of(script.marks, tokens)
     return _table(table.column("sample_id"), rows, late)
+
+
+def _media_alone(table: pa.Table) -> pa.Table:
+    """Every medium at place 0 of no text; a sample without media is dropped."""
+    items = pc.list_value_length(table.column("items")).to_pylist()
+    columns = zip(table.column("drop").to_pylist(), items, strict=True)
+    nothing = Row(drop=Reason.EMPTY_SAMPLE, message="no picture and no video")
+    rows = [
+        Row() if dropped else Row(slots=np.zeros(shown, np.int32)) if shown else nothing
+        for dropped, shown in columns
+    ]
+    return _table(table.column("sample_id"), rows, {})
 
 
 def _writer(tokenizer: Tokenizer, config: TextConfig) -> Callable[[Sequence[Turn]], Script]:
