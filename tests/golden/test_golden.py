@@ -124,7 +124,7 @@ def test_refusals_are_answers() -> None:
 
 
 PINNED: dict[str, tuple[int, str]] = {
-    "fixed": (1, "5072c112c195775b"),
+    "fixed": (2, "5072c112c195775b"),
     "llava15": (1, "792f38b3706c74a9"),
     "llava_hr": (1, "a23ac8341ad2f765"),
     "deepseek_vl": (1, "5c8c06e2495e29c9"),
