@@ -157,7 +157,7 @@ def _ours(rounds: Sequence[Round], payload: str) -> dict[str, Any]:
         "work_ratio": median(one.opponent_work for one in rounds) / work_seconds,
         "dropped": manifest.ledger.dropped,
         "packs": part.packs,
-        "fill": part.balance.fill,
+        "fill": part.balance.fill["tokens"],
         "megabytes": sum(shard.size for shard in part.shards) / 1e6,
         "stages": work[-1].stages,
         "processes": commands[-1].roles,

@@ -15,8 +15,9 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
+from pipelines.balance import pack_costs
 from pipelines.pieces import pieces_of, remote_spans, shard_pieces
-from pipelines.plan import Partition, pack_costs, policy_spec
+from pipelines.plan import Partition, policy_spec
 from pipelines.recipe import Recipe
 from pipelines.render import render_config
 from pipelines.shards import PackTables, ShardPlace, ShardTask, receipt_name, run_assemble
@@ -131,9 +132,11 @@ def rows_per_stripe(recipe: Recipe, partition: Partition, store: Store) -> int:
     if not partition.packs:
         return 1
     packed, sized = partition.tables(store)
-    total = int(pack_costs(packed, sized, partition.packs)["bytes"].sum())
+    places = partition.rows * recipe.pack.lanes
+    total = int(pack_costs(packed, sized, places)["bytes"].sum())
     target = recipe.pack.target_shard_mb * MB * recipe.pack.lanes
-    return -(-partition.rows // stripe_sets(total, target))
+    steps = partition.rows // recipe.pack.bundle  # the packs of a bundle stay in one shard
+    return -(-steps // stripe_sets(total, target)) * recipe.pack.bundle
 
 
 def stripe_sets(size: int, target: int) -> int:

@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.assemble import finished, partition_digest, shard_places
+from pipelines.balance import pack_costs
 from pipelines.build import RunStage, chosen, find, plan_known, published, read
 from pipelines.describe import partition_files
 from pipelines.finding import Found
 from pipelines.partitions import SourceFile
-from pipelines.plan import Partition, pack_costs
+from pipelines.plan import Partition
 from pipelines.published import read_table
 from pipelines.render import asked_for
 from pipelines.steps import Progress, Workshop

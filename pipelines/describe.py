@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import patchpack
 from patchpack.layout import FORMAT, pack_key, shard_name
 from pipelines.assemble import Assembled, partition_digest, recipe_digest, rows_per_stripe
+from pipelines.balance import balance_of, pack_costs, packing_of
 from pipelines.partitions import SourceFile
-from pipelines.plan import Partition, pack_costs, policy_spec
+from pipelines.plan import Partition, policy_spec
 from pipelines.publish import files_name, ledger_name
 from pipelines.published import by_partition, read_table, whole_ledger
 from pipelines.recipe import Recipe
@@ -27,9 +28,8 @@ from pipelines.text import text_spec
 from schemas.digest import spec_digest
 from schemas.errors import ContractError
 from schemas.libraries import version
-from schemas.manifest import Balance, Files, Ledger, Manifest, PartitionEntry
+from schemas.manifest import Files, Ledger, Manifest, PartitionEntry
 from schemas.tables import FILES, LEDGER
-from workers.balance import slowest_over_mean
 from workers.ledger import drop_counts, ledger
 from workers.match import Rule
 
@@ -147,6 +147,7 @@ def _entry(workshop: Workshop, made: Made, merged: list[str]) -> PartitionEntry:
     tokens = int(costs["tokens"].sum())
     packs = int(np.count_nonzero(costs["tokens"]))
     rows = packed.column("sized_row")
+    packing = packing_of(recipe, partition)
     return PartitionEntry(
         name=partition.name,
         merged=merged,
@@ -168,13 +169,8 @@ def _entry(workshop: Workshop, made: Made, merged: list[str]) -> PartitionEntry:
         tokens=tokens,
         loss_tokens=pc.sum(sized.column("loss_tokens").take(rows)).as_py() or 0,
         patches=int(costs["patches"].sum()),
-        balance=Balance(
-            fill=round(tokens / max(packs * recipe.pack.max_tokens, 1), 6),
-            lower_bound=-(-tokens // recipe.pack.max_tokens),
-            slowest_over_mean=slowest_over_mean(
-                costs["tokens"], costs["attention"], recipe.pack.lanes
-            ),
-        ),
+        packing=packing,
+        balance=balance_of(recipe, packing, packed, sized, costs),
         shards=made.assembled.shards,
     )
 

@@ -5,7 +5,7 @@ without a pixel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from workers import pack as packing
 from workers import select as selection
 from workers import size as sizing
 from workers.match import Match, Rule
+from workers.packing.buckets import Packed
 from workers.text_tokenizers import load_tokenizer
 from workers.vision_ids import VisionIds
 
@@ -197,25 +198,53 @@ def _has_media(surveyed: pa.Table) -> bool:
 
 def _pack(workshop: Workshop, sized: Receipt) -> Receipt:
     recipe, store = workshop.recipe, workshop.store
+    pack = recipe.pack
+    bundle = pack.bundle if pack.mode == "isocost" else 0
+    config = packing.PackConfig(pack.limits, pack.lanes, recipe.seed, pack.time, bundle)
     key = spec_digest(
         {
             "stage": "pack",
             "version": packing.VERSION,
             "libraries": {"numpy": version("numpy")},
             "seed": recipe.seed,
-            "capacity": recipe.pack.max_tokens,
-            "lanes": recipe.pack.lanes,
+            "limits": asdict(config.limits),
+            "lanes": config.lanes,
+            "time": asdict(config.time),
+            "bundle": config.bundle,
             "sized": sized.digest,
         }
     )
     if done := store.receipt("packed", key):
         return done
     workshop.engine.local()
-    workshop.progress("pack", 0, 1)
-    config = packing.PackConfig(recipe.pack.max_tokens, recipe.pack.lanes, recipe.seed)
-    table, totals = packing.pack(store.read("sized", sized.key), config)
-    workshop.progress("pack", 1, 1)
-    return store.write("packed", key, table, facts=vars(totals))
+    table = store.read("sized", sized.key)
+    count, slices = packing.slices_of(table), None
+    if count > 1:
+        tasks = [SliceTask(store, sized.key, config, number) for number in range(count)]
+        packed_slices = dict(workshop.run("pack", run_pack_slice, tasks))
+        slices = [packed_slices[number] for number in range(count)]
+    else:
+        workshop.progress("pack", 0, 1)
+    packed, totals = packing.pack(table, config, slices)
+    if count == 1:
+        workshop.progress("pack", 1, 1)
+    return store.write("packed", key, packed, facts=vars(totals))
+
+
+@dataclass(frozen=True)
+class SliceTask:
+    """A hash slice of a big partition to pack."""
+
+    store: Store
+    sized: str
+    config: packing.PackConfig
+    number: int
+
+
+def run_pack_slice(task: SliceTask) -> tuple[int, Packed]:
+    """The number of the slice, and its packs."""
+    table = task.store.read("sized", task.sized)
+    return task.number, packing.pack_slice(table, task.config, task.number)
 
 
 def policy_spec(rules: Sequence[Rule]) -> list[object]:
@@ -228,16 +257,3 @@ def policy_spec(rules: Sequence[Rule]) -> list[object]:
         }
         for rule in rules
     ]
-
-
-def pack_costs(packed: pa.Table, sized: pa.Table, packs: int) -> dict[str, np.ndarray]:
-    """Sum of each cost over the samples of each pack, [packs] in written order,
-    fillers included.
-    """
-    number = packed.column("pack").to_numpy()
-    row = packed.column("sized_row").to_numpy()
-    costs = {}
-    for name in ("tokens", "patches", "attention", "vit_attention", "bytes"):
-        costs[name] = np.zeros(packs, np.int64)
-        np.add.at(costs[name], number, sized.column(name).to_numpy()[row])
-    return costs

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pipelines.policies import PolicyConfig
 from workers.match import Match
 from workers.packing.limits import Limits
+from workers.packing.profile import Coefficients, Profile, profiles
 from workers.sources.folder import FolderOptions
 from workers.sources.internvl_jsonl import InternvlJsonlOptions
 from workers.sources.llava_json import LlavaJsonOptions
@@ -123,7 +124,14 @@ class Render(_Section):
 class Pack(_Section):
     """How samples become packs and packs become shards."""
 
-    mode: Literal["tokens"] = "tokens"
+    mode: Literal["tokens", "isocost"] = "tokens"
+    """`isocost`: packs of equal modelled time, of at most `max_tokens`."""
+    bundle: int = Field(default=1, ge=1, le=64)
+    """With isocost: packs that a rank reads in a step of gradient accumulation; together they have
+    equal time.
+    """
+    model: str | Profile = "7b"
+    """Whose time is balanced: a name of workers/packing/profiles.toml, or shapes."""
     max_tokens: int = Field(default=8192, ge=16, le=2**24)
     segment_multiple: int = Field(default=1, ge=1, le=2**16)
     """Each sample takes a multiple of so many tokens, as context and tensor parallelism want it;
@@ -148,6 +156,25 @@ class Pack(_Section):
         if lanes & (lanes - 1):
             raise ValueError("must be a power of two")
         return lanes
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str | Profile) -> str | Profile:
+        if isinstance(model, str) and model not in profiles():
+            raise ValueError(f"no model profile of this name; there are {', '.join(profiles())}")
+        return model
+
+    @model_validator(mode="after")
+    def _bundles_are_of_isocost(self) -> Pack:
+        if self.bundle > 1 and self.mode != "isocost":
+            raise ValueError('bundle is for mode = "isocost"')
+        return self
+
+    @property
+    def time(self) -> Coefficients:
+        """Modelled time of one unit of each cost."""
+        model = profiles()[self.model] if isinstance(self.model, str) else self.model
+        return model.coefficients
 
     @property
     def limits(self) -> Limits:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.plan import Partition, pack_costs
+from pipelines.balance import balance_of, pack_costs, packing_of
+from pipelines.plan import Partition
 from pipelines.steps import Workshop
 from schemas.manifest import Manifest, PartitionEntry
 from workers.ledger import drop_counts
@@ -49,17 +50,19 @@ def of_plan(workshop: Workshop, partitions: Sequence[Partition]) -> Rows:
     recipe, store = workshop.recipe, workshop.store
     costs: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
-    seen = instances = shrunk = 0
+    seen = instances = shrunk = bound = 0
     for partition in partitions:
         packed, sized = partition.tables(store)
-        for name, values in pack_costs(packed, sized, partition.packs).items():
+        of_packs = pack_costs(packed, sized, partition.rows * recipe.pack.lanes)
+        for name, values in of_packs.items():
             costs[name] += int(values.sum())
+        packing = packing_of(recipe, partition)
+        bound += balance_of(recipe, packing, packed, sized, of_packs).lower_bound
         dropped.update(drop_counts(sized))
         seen, instances = seen + len(sized), instances + len(packed)
         shrunk += int(np.count_nonzero(sized.column("fit").to_numpy()))
     packs = sum(partition.packs for partition in partitions)
     fillers = sum(partition.fillers for partition in partitions)
-    bound = sum(partition.packed.facts["lower_bound"] for partition in partitions)
     capacity = recipe.pack.max_tokens
     return [
         ("data set", recipe.name),

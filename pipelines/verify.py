@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,9 @@ from patchpack.layout import FormatError, Header, decode
 from pipelines.steps import Progress, silent
 from pipelines.verify_tables import Packed, problems_in_tables
 from pipelines.versions import read_manifest
-from schemas.manifest import Balance, Manifest, PartitionEntry, ShardEntry
-from workers.balance import slowest_over_mean
+from schemas.manifest import Manifest, PartitionEntry, ShardEntry
 from workers.inspect_pack import problems_in
+from workers.packing.measured import Held, balance
 from workers.sidefiles import energon_offsets, index_name
 from workers.storage.folder import Folder, folder_of
 
@@ -54,9 +54,9 @@ class _Seen:
     """What the packs of a partition said of themselves."""
 
     samples: list[tuple[str, str, str]] = field(default_factory=list)  # sample, pack, shard
-    tokens: dict[int, tuple[int, int]] = field(
-        default_factory=dict
-    )  # pack -> cost tokens and attention
+    costs: dict[int, dict[str, int]] = field(default_factory=dict)  # of each pack by its number
+    lengths: dict[int, list[int]] = field(default_factory=dict)  # of its samples
+    sources: dict[int, list[str]] = field(default_factory=dict)
     recipes: set[str] = field(default_factory=set)
     packs: int = 0
     fillers: int = 0
@@ -169,9 +169,15 @@ def _note(header: Header, shard: ShardEntry, seen: _Seen, report: Report) -> Non
     if header.key[:8] != shard.name[:8]:
         report.add(f"{shard.name}: pack {header.key} is of another shard")
     number = int(digits)
-    if number in seen.tokens:
+    if number in seen.costs:
         report.add(f"{shard.name}: pack {header.key} occurs twice")
-    seen.tokens[number] = header.cost.tokens, header.cost.attention
+    seen.costs[number] = {
+        **asdict(header.cost),
+        "images": header.items,
+        "loss_tokens": sum(header.loss_tokens),
+    }
+    seen.lengths[number] = np.diff(header.cu_seqlens).tolist()
+    seen.sources[number] = header.source
     seen.recipes.add(header.recipe)
     seen.packs += not header.filler
     seen.fillers += header.filler
@@ -186,7 +192,7 @@ def _note(header: Header, shard: ShardEntry, seen: _Seen, report: Report) -> Non
 def _check_partition(
     partition: PartitionEntry, seen: _Seen, manifest: Manifest, report: Report
 ) -> None:
-    tokens = sum(tokens for tokens, _ in seen.tokens.values())
+    tokens = sum(costs["tokens"] for costs in seen.costs.values())
     found = (seen.packs, seen.fillers, tokens, seen.loss_tokens, seen.patches)
     stated = (
         partition.packs,
@@ -202,19 +208,34 @@ def _check_partition(
     for recipe in seen.recipes - {partition.recipe_digest}:
         report.add(f"partition {partition.name}: packs of recipe {recipe}")
     expected = partition.rows * manifest.lanes
-    if sorted(seen.tokens) != list(range(expected)):
+    if sorted(seen.costs) != list(range(expected)):
         report.add(f"partition {partition.name}: packs are not numbered 0 to {expected - 1}")
         return
-    costs = np.array([seen.tokens[number] for number in range(expected)], np.int64).reshape(-1, 2)
-    balance = Balance(
-        fill=round(tokens / max(seen.packs * manifest.capacity, 1), 6),
-        lower_bound=-(-tokens // manifest.capacity),
-        slowest_over_mean=slowest_over_mean(costs[:, 0], costs[:, 1], manifest.lanes),
-    )
-    if balance != partition.balance:
+    held = _held(seen, partition.packing.segment_multiple)
+    found_balance = balance(held, partition.packing, manifest.lanes)
+    if found_balance != partition.balance:
         report.add(
-            f"partition {partition.name}: balance is {balance}, "
+            f"partition {partition.name}: balance is {found_balance}, "
             f"the manifest says {partition.balance}"
         )
-    if costs[:, 0].max(initial=0) > manifest.capacity:
-        report.add(f"partition {partition.name}: a pack has more than {manifest.capacity} tokens")
+    for name, bound in partition.packing.bounds.items():
+        if name in held.costs and held.costs[name].max(initial=0) > bound:
+            report.add(f"partition {partition.name}: a pack has more than {bound} {name}")
+
+
+def _held(seen: _Seen, segment_multiple: int) -> Held:
+    numbers = sorted(seen.costs)
+    names = sorted({name for sources in seen.sources.values() for name in sources})
+    rank = {name: number for number, name in enumerate(names)}
+    lengths = np.array([one for number in numbers for one in seen.lengths[number]], np.int64)
+    counts = [len(seen.lengths[number]) for number in numbers]
+    sources = [rank[one] for number in numbers for one in seen.sources[number]]
+    return Held(
+        costs={
+            name: np.array([seen.costs[number][name] for number in numbers], np.int64)
+            for name in (*COST_KEYS, "images", "loss_tokens")
+        },
+        pack=np.repeat(np.array(numbers, np.int64), counts),
+        tokens=-(-lengths // segment_multiple) * segment_multiple,
+        source=np.array(sources, np.int64),
+    )

@@ -33,15 +33,40 @@ class ShardEntry(_Frozen):
     sha256: str
 
 
-class Balance(_Frozen):
-    """How full and how even the packs of a partition are."""
+class Packing(_Frozen):
+    """How a partition was packed: enough to compute its `Balance` from its shards."""
 
-    fill: float
-    """Tokens / (packs x capacity), fillers apart."""
+    bounds: dict[str, int]
+    """Most of each cost in a pack; `tokens` always."""
+    segment_multiple: int
+    """Each sample's tokens are rounded up to a multiple of it."""
+    bundle: int
+    """Packs that a rank reads in a step: rows that follow one another."""
+    time: dict[str, int]
+    """Modelled time of one unit of each cost."""
+    slices: int
+    """Hash slices that were packed on their own."""
+
+
+class Balance(_Frozen):
+    """How full and how even the packs of a partition are; fillers do not count."""
+
+    fill: dict[str, float]
+    """Sum / (packs x bound) of each bounded cost."""
     lower_bound: int
-    """No packing has fewer packs: ceil(tokens / capacity)."""
+    """No packing has fewer packs."""
+    attention_variation: float
+    """Standard deviation / mean of the attention of a pack."""
+    least_attention_variation: float
+    """No packing in as many packs has less."""
+    mixture_entropy: float
+    """Mean entropy of a pack's tokens over sources / that of the whole."""
+    single_source: float
+    """Share of packs with more than 99.9 % of their tokens from one source."""
     slowest_over_mean: dict[str, float]
     """Mean over steps of slowest rank / mean rank in modelled time, by number of ranks."""
+    loss_tokens_of_a_row: list[int]
+    """Fewest and most learned tokens of a step of `lanes` ranks."""
 
 
 class PartitionEntry(_Frozen):
@@ -66,6 +91,7 @@ class PartitionEntry(_Frozen):
     tokens: int
     loss_tokens: int
     patches: int
+    packing: Packing
     balance: Balance
     shards: list[ShardEntry]
 

@@ -1,39 +1,51 @@
 """pack: which samples share a pack, and where each pack stands.
 
-1. Instances (a sample once a copy) are sorted by length, equal lengths by a seeded hash, and
-packed best-fit.
-2. Packs are sorted by attention cost and cut into rows of `lanes` packs, so that the packs of a
-row, which
-   data-parallel ranks read in the same step, cost nearly the same; fillers complete the last row.
-3. Rows are shuffled by the seed (the one with fillers stays last), lanes are mirrored by one XOR
-mask a row.
+1. Instances (a sample once a copy) are cut into slices by hash, each slice packed by the pool
+(`packing.kernel`), what is left joined and packed (`packing.buckets`).
+2. With `mode = "isocost"` the capacity is modelled time, and bundles are cut into their packs
+(`packing.isocost`).
+3. Packs, or bundles, are written in rows of equal cost (`packing.order`).
+
+A big partition runs `pack_slice` for each slice anywhere, and hands the results to `pack`.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.columns import Ints
+from schemas.columns import Ints, one_chunk
 from schemas.tables import PACKED, conform
-from workers.best_fit import best_fit
+from workers.packing.buckets import Packed, bucket_count, join, pack_bucket, rows_of_buckets
+from workers.packing.hashes import instance_hashes
+from workers.packing.isocost import Bundles, bundles, split, timed
+from workers.packing.items import NO_BOUND, Items, Room
+from workers.packing.limits import Limits
+from workers.packing.order import written_order
+from workers.packing.profile import COSTS, Coefficients
+from workers.packing.remnant import best_fit
+from workers.packing.sources import sources_of
 
-VERSION = 1
+VERSION = 2
 
-Hashes = npt.NDArray[np.uint64]
+_OTHERS = ("patches", "attention", "bytes", "images", "samples")
+"""Bounded costs beside tokens; the first is steered."""
 
 
 @dataclass(frozen=True)
 class PackConfig:
-    """Tokens a pack, packs a row (a power of two), and the seed of every order."""
+    """What a pack may hold, packs a row (a power of two), the seed of every order, the model whose
+    time is balanced, and packs a bundle: 0 where tokens are the capacity.
+    """
 
-    capacity: int
+    limits: Limits
     lanes: int
     seed: int
+    time: Coefficients
+    bundle: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,78 +53,136 @@ class PackTotals:
     """Figures of one partition."""
 
     packs: int
+    """Packs with samples in them."""
     fillers: int
     rows: int
-    tokens: int
-    lower_bound: int
+    slices: int
 
 
-def pack(sized: pa.Table, config: PackConfig) -> tuple[pa.Table, PackTotals]:
-    """PACKED in written order, and its totals; `sized` is a partition's SIZED table."""
+@dataclass(frozen=True)
+class _Instances:
+    """The instances of a partition, ready to be packed."""
+
+    row: Ints  # in SIZED
+    copy: Ints
+    plain: Items  # sized in tokens
+    items: Items  # as the kernel takes them
+    room: Room  # of a pack
+    wide: Room  # as the kernel takes it: of a bundle
+    time: Ints
+    bundle: Bundles | None
+    slices: int
+
+
+def slices_of(sized: pa.Table) -> int:
+    """In how many slices the partition is packed."""
+    return bucket_count(int(np.sum(sized.column("copies").to_numpy(), dtype=np.int64)))
+
+
+def pack_slice(sized: pa.Table, config: PackConfig, number: int) -> Packed:
+    """One slice of the partition."""
+    return _pack_slice(_instances(sized, config), config, number)
+
+
+def pack(
+    sized: pa.Table, config: PackConfig, slices: Sequence[Packed] | None = None
+) -> tuple[pa.Table, PackTotals]:
+    """PACKED in written order, and its totals; `sized` is a partition's SIZED table, `slices` what
+    `pack_slice` gave for each slice of it, where that was done elsewhere.
+
+    Raises RecipeError for an isocost recipe that cannot be balanced.
+    """
+    instances = _instances(sized, config)
+    if slices is None:
+        slices = [_pack_slice(instances, config, n) for n in range(instances.slices)]
+    number, bundled = join(slices, instances.items, instances.wide, config.seed)
+    per = config.bundle or 1
+    part = np.zeros(len(number), np.int64)
+    if instances.bundle:
+        number, part, bundled = _cut(instances, number, bundled)
+    time = np.zeros(bundled, np.int64)
+    np.add.at(time, number, instances.time)
+    place = written_order(time, config.lanes, config.seed)[number]
+    row, lane = place // config.lanes, place % config.lanes
+    written = (row * per + part) * config.lanes + lane
+    return _table(sized, instances, written, config), _totals(written, bundled, config, instances)
+
+
+def _pack_slice(instances: _Instances, config: PackConfig, number: int) -> Packed:
+    rows = rows_of_buckets(instances.items.hash, instances.slices)[number]
+    return pack_bucket(instances.items, rows, instances.wide, config.seed)
+
+
+def _instances(sized: pa.Table, config: PackConfig) -> _Instances:
     copies = sized.column("copies").to_numpy().astype(np.int64)
     row = np.repeat(np.arange(len(sized)), copies)
     copy = np.arange(len(row)) - np.repeat(np.cumsum(copies) - copies, copies)
-    lengths = sized.column("tokens").to_numpy()[row]
-    attention = sized.column("attention").to_numpy()[row]
-    hashes = _instance_hashes(
-        sized.column("sample_id").take(pa.array(row)).to_pylist(), copy, config.seed
+    costs = {name: sized.column(name).to_numpy()[row].astype(np.int64) for name in COSTS}
+    ids = one_chunk(sized.column("sample_id"))
+    images, videos = (sized.column(name).to_numpy()[row] for name in ("images", "videos"))
+    costs |= {
+        "bytes": sized.column("bytes").to_numpy()[row],
+        "images": images + videos,
+        "samples": np.ones(len(row), np.int64),
+    }
+    capacities = config.limits.capacities | {"samples": config.limits.samples or NO_BOUND}
+    kept = [n for n in _OTHERS if n == "patches" or capacities.get(n, NO_BOUND) < NO_BOUND]
+    plain = Items(
+        size=costs["tokens"],
+        others=np.column_stack([costs[name] for name in kept]).astype(np.int64),
+        attention=costs["attention"],
+        source=sources_of(ids)[row],
+        kinds=(images > 0) + 2 * (videos > 0),
+        hash=instance_hashes(ids, row, copy, config.seed),
     )
+    bounds = np.array([capacities.get(name, NO_BOUND) for name in kept], np.int64)
+    room = Room(config.limits.tokens, bounds, one_kind=config.limits.one_kind)
+    time = config.time.time(*(costs[name] for name in COSTS))
+    items, wide, bundle = plain, room, None
+    if config.bundle:
+        bundle = bundles(time, costs["tokens"], config.limits.tokens, config.bundle)
+        items, wide = timed(plain, room, time, bundle)
+    slices = bucket_count(len(row))
+    return _Instances(row, copy, plain, items, room, wide, time, bundle, slices)
 
-    longest_first = np.lexsort((hashes, -lengths))
-    opened = np.empty(len(row), np.int64)
-    opened[longest_first] = best_fit(lengths[longest_first], config.capacity)
-    packs = int(opened.max()) + 1 if len(row) else 0
-    number = _written_order(opened, attention, config, packs)[opened] if packs else opened
 
-    order = np.lexsort((hashes, number))
-    number, row, lengths = number[order], row[order], lengths[order]
+def _cut(instances: _Instances, number: Ints, count: int) -> tuple[Ints, Ints, int]:
+    """Bundles cut into their packs; what finds no room in those of its bundle makes new ones."""
+    bundle = instances.bundle
+    assert bundle is not None
+    part, out = split(instances.plain, instances.room, number, bundle)
+    while len(out):
+        again, more = best_fit(instances.items.take(out), instances.wide)
+        number[out] = count + again
+        count += more
+        part[out], left = split(instances.plain.take(out), instances.room, again, bundle)
+        out = out[left]
+    return number, part, count
+
+
+def _table(sized: pa.Table, instances: _Instances, written: Ints, config: PackConfig) -> pa.Table:
+    order = np.lexsort((instances.plain.hash.view(np.uint64), written))
+    number, row = written[order], instances.row[order]
+    lengths = sized.column("length").to_numpy()[row]
     first = np.searchsorted(number, number)  # the first instance of the same pack
     before = np.cumsum(lengths) - lengths
-    table = pa.table(
-        {
-            "sample_id": sized.column("sample_id").take(pa.array(row)),
-            "copy": pa.array(copy[order], pa.int32()),
-            "block": sized.column("block").take(pa.array(row)),
-            "row": sized.column("row").take(pa.array(row)),
-            "sized_row": pa.array(row, pa.int32()),
-            "pack": pa.array(number, pa.int32()),
-            "place": pa.array(np.arange(len(row)) - first, pa.int32()),
-            "offset": pa.array(before - before[first], pa.int32())
-            if len(row)
-            else pa.array([], pa.int32()),
-            "lane": pa.array(number % config.lanes, pa.int32()),
-            "pack_row": pa.array(number // config.lanes, pa.int32()),
-        }
-    ).cast(PACKED)
-    rows = -(-packs // config.lanes)
-    total = int(lengths.sum())
-    totals = PackTotals(
-        packs, rows * config.lanes - packs, rows, total, -(-total // config.capacity)
-    )
-    return conform(table, PACKED), totals
+    taken = pa.array(row)
+    columns = {
+        "sample_id": sized.column("sample_id").take(taken),
+        "copy": pa.array(instances.copy[order], pa.int32()),
+        "block": sized.column("block").take(taken),
+        "row": sized.column("row").take(taken),
+        "sized_row": pa.array(row, pa.int32()),
+        "pack": pa.array(number, pa.int32()),
+        "place": pa.array(np.arange(len(row)) - first, pa.int32()),
+        "offset": pa.array(before - before[first] if len(row) else before, pa.int32()),
+        "lane": pa.array(number % config.lanes, pa.int32()),
+        "pack_row": pa.array(number // config.lanes, pa.int32()),
+    }
+    return conform(pa.table(columns).cast(PACKED), PACKED)
 
 
-def _written_order(opened: Ints, attention: Ints, config: PackConfig, packs: int) -> Ints:
-    """The number of each pack in the global order, row by row."""
-    cost = np.zeros(packs, np.int64)
-    np.add.at(cost, opened, attention)
-    by_cost = np.argsort(-cost, kind="stable")
-    full_rows = packs // config.lanes
-    draws = np.random.Generator(np.random.Philox(config.seed))
-    row_place = np.append(draws.permutation(full_rows), full_rows)
-    masks = np.append(draws.integers(0, config.lanes, full_rows), 0)
-    rank = np.arange(packs)
-    row, lane = rank // config.lanes, rank % config.lanes
-    number = np.empty(packs, np.int64)
-    number[by_cost] = row_place[row] * config.lanes + (lane ^ masks[row])
-    return number
-
-
-def _instance_hashes(sample_ids: list[str], copies: Ints, seed: int) -> Hashes:
-    """A seeded 64-bit hash of each instance, the same wherever and in whatever order it is met."""
-    prefix = f"{seed}/instance/".encode()
-    digests = (
-        hashlib.blake2b(prefix + sample_id.encode() + b"/%d" % copy, digest_size=8).digest()
-        for sample_id, copy in zip(sample_ids, copies.tolist(), strict=True)
-    )
-    return np.frombuffer(b"".join(digests), "<u8")
+def _totals(written: Ints, bundled: int, config: PackConfig, instances: _Instances) -> PackTotals:
+    packs = len(np.unique(written))
+    rows = -(-bundled // config.lanes) * (config.bundle or 1)
+    return PackTotals(packs, rows * config.lanes - packs, rows, instances.slices)

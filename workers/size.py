@@ -21,9 +21,10 @@ import pyarrow as pa
 
 from schemas.columns import Ints, is_none, lists
 from schemas.reasons import Reason
-from schemas.sized import Media, Sized
+from schemas.sized import Sized
 from schemas.tables import PLANNED_ITEM, SIZED, conform
 from workers.fit import Step, steps_of
+from workers.item_costs import payload_bytes, vit_attention
 from workers.kept import Kept, kept_samples, with_text_drops
 from workers.late_text import Encode, LateTexts, late_texts
 from workers.match import Rule, chosen
@@ -32,9 +33,6 @@ from workers.policies.blocks import blocks
 from workers.run_text import RunText
 
 VERSION = 4
-
-BYTES_PER_KILOPIXEL = {"jpeg": 300, "webp": 1000, "png": 1500}
-"""Modelled size of a rendered picture; it only decides how many packs a shard gets."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +160,10 @@ def _decide(plan: _Plan, kept: Kept, items: Ints, step: Step, config: SizeConfig
     inserted = layout.runs * around + plan.texts.counts(texts)
     plan.costs[items, 0] = layout.embeddings + inserted
     plan.costs[items, 1] = sized.vit_patches
-    plan.costs[items, 2] = _vit_attention(sized)
-    plan.costs[items, 3] = _payload_bytes(sized, media, kept.file_bytes[items], config)
+    plan.costs[items, 2] = vit_attention(sized)
+    plan.costs[items, 3] = payload_bytes(
+        sized, media, kept.file_bytes[items], config.payload, config.codec
+    )
     plan.costs[items, 4] = layout.runs
     plan.resized_wh[items] = sized.drawn.resized_wh
     faulty = np.flatnonzero(~is_none(sized.drop))
@@ -225,26 +225,6 @@ def _most_per_sample(values: Ints, kept: Kept) -> Ints:
     most = np.zeros(len(kept.place), np.int64)
     np.maximum.at(most, kept.owners(np.arange(len(values))), values)
     return most
-
-
-def _vit_attention(sized: Sized) -> Ints:
-    """Sum over the encoder's segments of patches squared: each frame group of each view attends to
-    itself; where the policy drops patches, what it keeps of its only view does.
-    """
-    t, h, w = sized.grid_thw.values.T
-    whole = sized.grid_thw.sums(t * h * w)
-    return np.where(
-        sized.vit_patches < whole, sized.vit_patches**2, sized.grid_thw.sums(t * (h * w) ** 2)
-    )
-
-
-def _payload_bytes(sized: Sized, media: Media, file_bytes: Ints, config: SizeConfig) -> Ints:
-    """Modelled bytes of each item's payload."""
-    frames = np.maximum(sized.frame_indices.counts, 1)
-    pixels = (sized.drawn.view_wh.prod(axis=1) + sized.drawn.thumbnail_wh.prod(axis=1)) * frames
-    rendered: Ints = pixels * BYTES_PER_KILOPIXEL[config.codec] // 1000
-    untouched = (media.kind != "video") & (config.payload == "source")
-    return np.where(untouched, file_bytes, rendered)
 
 
 def _table(selected: pa.Table, kept: Kept, plan: _Plan, config: SizeConfig) -> pa.Table:

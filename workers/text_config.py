@@ -115,8 +115,8 @@ class TextConfig(BaseModel):
     tokenizer: str = "bytes"
     """`bytes`, or the directory or hub id of a Hugging Face tokenizer."""
     template: Literal["plain", "chatml", "tokenizer", "none"] = "chatml"
-    """`tokenizer` is the chat template that comes with the tokenizer; `none` leaves the media alone,
-    without any text and with nothing to learn from it.
+    """`tokenizer` is the chat template that comes with the tokenizer; `none` leaves the media
+    alone, without any text and with nothing to learn from it.
     """
     family: Family = "qwen2_vl"
     """A recipe that does not say takes the family of its policies."""

@@ -38,6 +38,7 @@ def test_builds_of_one_deployment_never_overlap() -> None:
         "recipe_path",
         "partitions",
         "stages",
+        "merge",
         "dry_run",
         "workers",
     }

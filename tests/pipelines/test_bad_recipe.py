@@ -39,7 +39,11 @@ QWEN_KEYS = "kind, variant, video_variant, patch_size, merge_size, temporal_patc
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("[pack]", "[pack]\nlane = 2", r"pack.lane: unknown key \(allowed: mode, max_tokens, seg"),
+        (
+            "[pack]",
+            "[pack]\nlane = 2",
+            r"pack.lane: unknown key \(allowed: mode, bundle, model, max",
+        ),
         ("[pack]", "[cap]\n[pack]", r"cap: unknown key \(allowed: name, seed, sources, text, "),
         ("name = 'tiny'", "name = 'tiny'\nsede = 1", r"sede: unknown key \(allowed: name, seed, "),
         ("kind = 'rec", "weigth = 1\nkind = 'rec", r"sources.0.weigth: unknown key \(allowed: "),

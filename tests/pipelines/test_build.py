@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import workers.item_costs
 import workers.size
 from pipelines.build import Built
 from pipelines.engine import NoWork
@@ -116,7 +117,7 @@ def test_what_follows_a_changed_table_is_made_again(
     copy: Path, engine: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.size, "VERSION", 1001)
-    monkeypatch.setitem(workers.size.BYTES_PER_KILOPIXEL, "jpeg", 301)
+    monkeypatch.setitem(workers.item_costs.BYTES_PER_KILOPIXEL, "jpeg", 301)
     _, wrote = written(copy, lambda: build_in(copy, engine))
     assert engine.asked == {"run_assemble": 2}
     made = {"sized.arrow": 2, "packed.arrow": 2, "addressed.arrow": 2, "out.tar": 2}

@@ -261,7 +261,7 @@ def test_all_samples_of_a_partition_may_go(whole: tuple[Feed, Built], feed: Feed
     after = take_down(feed, *ids)
     assert_only_these_left(feed, whole[1], after, *ids)
     part = after.manifest.partitions[0]
-    assert (part.packs, part.tokens, part.balance.fill) == (0, 0, 0.0)
+    assert (part.packs, part.tokens, part.balance.fill["tokens"]) == (0, 0, 0.0)
 
 
 HUGGING_FACE = """

@@ -12,6 +12,8 @@ from schemas.tables import LEDGER
 from tests.workers.plan_rows import medium, shown, sized, surveyed
 from workers.ledger import check, drop_counts, ledger
 from workers.pack import PackConfig, pack
+from workers.packing.limits import Limits
+from workers.packing.profile import profiles
 
 Tables = tuple[pa.Table, pa.Table, list[pa.Table]]
 
@@ -32,8 +34,11 @@ def tables() -> Tables:
         {"sample_id": "s/e", "tokens": 50},
     ]
     table = sized(rows)
-    packed, _ = pack(table, PackConfig(100, 2, 0))
+    packed, _ = pack(table, CONFIG)
     return table, packed, [surveyed(block) for block in blocks]
+
+
+CONFIG = PackConfig(Limits(100), 2, 0, profiles()["7b"].coefficients)
 
 
 def named(number: int) -> tuple[str, str]:
@@ -73,7 +78,7 @@ def test_notes_of_all_media_stand_once(tables: Tables) -> None:
 
 def test_nothing_at_all_adds_up() -> None:
     empty = sized([])
-    table = ledger(empty, pack(empty, PackConfig(100, 2, 0))[0], [], "0", named)
+    table = ledger(empty, pack(empty, CONFIG)[0], [], "0", named)
     assert (len(table), table.schema, drop_counts(table)) == (0, LEDGER, {})
 
 

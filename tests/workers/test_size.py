@@ -15,6 +15,7 @@ from tests.workers.plan_rows import Row, medium, shown, surveyed
 from workers.bytes_tokenizer import BytesTokenizer
 from workers.expand import VisionBlock, expand
 from workers.gather import gather
+from workers.item_costs import BYTES_PER_KILOPIXEL
 from workers.match import Match, Rule
 from workers.packing.limits import Limits
 from workers.policies.fixed import Fixed
@@ -22,7 +23,7 @@ from workers.policies.internvl import InternVL
 from workers.policies.protocol import Policy
 from workers.policies.qwen2_vl import Qwen2VL
 from workers.select import SelectConfig, select
-from workers.size import BYTES_PER_KILOPIXEL, SizeConfig, size
+from workers.size import SizeConfig, size
 from workers.text_config import FAMILIES, Family, TextConfig, TokenizeConfig
 from workers.tokenize_text import tokenize
 from workers.vision_ids import VisionIds

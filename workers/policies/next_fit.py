@@ -2,7 +2,7 @@
 
 A picture joins the open group or, where that would pass `max_seq_len`, closes it for good. Order
 stays that of arrival. Trade-off: one pass without memory, but it fills less than the best-fit
-packing of a build (workers/best_fit.py) does.
+packing of a build (workers/packing) does.
 Source: lucidrains/vit-pytorch vit_pytorch/na_vit.py `group_images_by_max_seq_len`.
 """
 

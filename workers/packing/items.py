@@ -1,0 +1,55 @@
+"""What the packer is given: n instances with their sizes, in the order in which they are packed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from schemas.columns import Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Items:
+    """Columns over n instances, all int64.
+
+    size        [n]     share of a pack: tokens, or units of modelled time; 1 .. capacity
+    others      [n, r]  further bounded costs, r >= 1; column 0 is steered, whether bounded or not
+    attention   [n]     steered and not bounded
+    source      [n]     number of the source, from 0
+    kinds       [n]     1 with pictures, 2 with videos, 3 with both, 0 with neither
+    hash        [n]     seeded hash of the instance, as the bits of a uint64
+    """
+
+    size: Ints
+    others: Ints
+    attention: Ints
+    source: Ints
+    kinds: Ints
+    hash: Ints
+
+    def __len__(self) -> int:
+        return len(self.size)
+
+    def take(self, rows: Ints) -> Items:
+        """These rows, in their order."""
+        return Items(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
+
+    def by_hash(self) -> Ints:
+        """The order in which they are packed: that of their hashes, whatever order they came in."""
+        order: Ints = np.argsort(self.hash.view(np.uint64), kind="stable")
+        return order
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a pack holds at most: `capacity` of the size, `others` int64 [r] of the other costs."""
+
+    capacity: int
+    others: Ints
+    steer_attention: bool = True
+    one_kind: bool = False
+
+
+NO_BOUND = 1 << 62
+"""In `Room.others`, of a cost that is not bounded."""
