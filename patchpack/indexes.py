@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from patchpack.transfer import is_remote
 from patchpack.ustar import END
 
 _AT_ONCE = 8
+_KEYS = re.compile(rb"[0-9A-Za-z_-]+( [0-9A-Za-z_-]+)*")
 
 
 class Indexes:
@@ -79,6 +81,8 @@ def _check(index: Index, shard: Shard) -> None:
     expected = np.arange(shard.first_row, shard.first_row + shard.rows)
     if (index["lane"] != shard.lane).any() or (index["row"] != expected).any():
         raise FormatError(f"lane, row: not those of lane {shard.lane} from row {shard.first_row}")
+    if not _KEYS.fullmatch(b" ".join(index["key"].tolist())):
+        raise FormatError("key: expected letters, digits, dashes and underscores")
     end = int(index["offset"][-1] + index["size"][-1])
     if end + len(END) != shard.size:
         raise FormatError(f"size: packs end at {end}, the manifest says {shard.size} bytes")

@@ -107,9 +107,7 @@ def merged(ranks: list[list[str]], bundle: int, had: int) -> list[str]:
 
 def check_run(root: Path, bundle: int, seed: int) -> None:
     run = Run(root, seed, random.Random(seed))
-    planned = []
-    for epoch in range(EPOCHS):
-        planned.append([pack.header.key for pack in run.reader(epoch=epoch)])
+    planned = [[pack.header.key for pack in run.reader(epoch=epoch)] for epoch in range(EPOCHS)]
     assert sorted(planned[0]) == sorted(planned[1])
     assert planned[0] != planned[1]
     state: dict[str, Any] | None = None
