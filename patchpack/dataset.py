@@ -121,7 +121,7 @@ def _dataset(root: str, version: int, manifest: dict[str, Any]) -> Dataset:
         if found:
             bundles.add(int(partition["packing"]["bundle"]))
     digest = hashlib.sha256(" ".join(s.sha256 for stripe in stripes for s in stripe).encode())
-    bundle = bundles.pop() if len(bundles) == 1 else 0
+    bundle = 0 if len(bundles) > 1 else max(bundles, default=1)
     return Dataset(root, version, lanes, bundle, stripes, digest.hexdigest())
 
 

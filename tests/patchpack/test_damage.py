@@ -237,7 +237,7 @@ def test_a_damaged_index_raises_with_its_name(
     path = made.root / ".index" / f"{place_in(made).shard.stem}.npy"
     spoil(path)
     for on_error in ("raise", "skip"):
-        reader = PackedShards(made.root, 1, 2, on_error=on_error)  # type: ignore[arg-type]
+        reader = PackedShards(made.root, 1, 2, on_error=on_error)
         with pytest.raises(DamageError, match=what) as caught:
             list(reader)
         assert caught.value.shard.startswith(".index/") or caught.value.member
