@@ -95,9 +95,12 @@ class PackedShards(_Iterable):
         self.damages: list[DamageError] = []
         """The first hundred that were found and skipped in this process."""
         self._turn = object()
-        self._begin(epoch)
+        self._shared: Any = None
         if torch_data := sys.modules.get("torch.utils.data"):
             torch_data.IterableDataset.register(type(self))
+            # with the copies of DataLoader workers: our epoch, and whether one of them has begun
+            self._shared = sys.modules["torch"].zeros(2, dtype=int).share_memory_()
+        self._begin(epoch)
 
     def _begin(self, epoch: int, items: int = 0, packs: int = 0, following: int = -1) -> None:
         """Iterations start here: after `items` of all ranks and `packs` of this one's next item."""
@@ -105,6 +108,8 @@ class PackedShards(_Iterable):
         self._plan = Plan(
             self._datasets, self._quotas, self.seed, epoch, self._bundle, self._shuffle
         )
+        if self._shared is not None and _worker()[0] < 0:
+            self._shared[0], self._shared[1] = epoch, 0
         self._loss: LossTokens | None = None
         self._items, self._packs, self._following = items, packs, following
         self._next = self._start if following < 0 else following
@@ -139,12 +144,13 @@ class PackedShards(_Iterable):
 
     def set_epoch(self, epoch: int) -> None:
         """Iterate over this epoch from its start; from where a loaded state stands, if it is of
-        this epoch. An epoch that has begun keeps its version, another one has that found first.
+        this epoch. An epoch that was resumed keeps its version, another has that found at first.
         """
         if self._loaded and epoch == self.epoch:
             return
+        if epoch != self.epoch:
+            self._datasets = self._newest
         self._finished = self._loaded = False
-        self._datasets = self._newest
         self._begin(epoch)
 
     def loss_tokens(self, step: int) -> int:
@@ -172,10 +178,12 @@ class PackedShards(_Iterable):
     def _iterate(self, kinds: tuple[Any, Any]) -> Iterator[Any]:
         turn = self._turn = object()
         worker, workers = _worker()
-        if self._finished:
-            self._finished = False
-            self._datasets = self._newest
-            self._begin(self.epoch + 1)
+        if worker >= 0 and self._shared is not None:
+            self._shared[1] = 1
+            if not self._loaded:
+                self.set_epoch(int(self._shared[0]))
+        elif self._finished:
+            self.set_epoch(self.epoch + 1)
         first = self._following if self._following >= 0 else self._start + max(worker, 0)
         numbers = range(first, len(self), workers)
         share = Share(self._plan, self.rank, self.world_size, numbers, self._items)
@@ -223,6 +231,9 @@ class PackedShards(_Iterable):
         it: pass how many packs were `taken` from the loader since its iteration began.
         """
         worker, workers = _worker()
+        if taken is None and worker < 0 and self._shared is not None and self._shared[1]:
+            what = "a DataLoader's workers iterate over copies of this reader, so it does not know"
+            raise StateError(f"{what} where they stand: state_dict(taken), with the packs taken")
         now = self._next if taken is None else self._start + taken
         epoch, items, packs = self.epoch, self._items, self._packs
         if worker < 0:
