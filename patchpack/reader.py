@@ -35,7 +35,7 @@ from patchpack.members import MEMBERS, PACKS, Members
 from patchpack.mix import quotas_of
 from patchpack.plan import Plan
 from patchpack.state import State, loader_state, state_of
-from patchpack.stream import Rules, Share, Stream, skipped_in_a_row
+from patchpack.stream import Lost, Rules, Share, Stream
 from patchpack.transfer import is_remote
 
 if TYPE_CHECKING:
@@ -190,33 +190,40 @@ class PackedShards(_Iterable):
         rules = Rules(*kinds, self._check, self._skip)
         stream = Stream(share, rules, self._io, self._cache())
         self._loaded, self._next, seen, in_a_row = False, first, 0, 0
+        notes = stream.notes
         try:
-            for batch in stream.batches():
-                if batch.damages:
-                    in_a_row = skipped_in_a_row(batch.lost, in_a_row)
-                    self._report(batch.damages, sum(batch.lost), in_a_row)
-                else:
+            for pack in stream.packs():
+                if turn is not self._turn:
+                    raise RuntimeError("a newer iteration of this reader has begun")
+                while notes:
+                    self._report(notes.popleft())
+                if type(pack) is Lost:
+                    in_a_row += 1
+                    self._skip_one(pack.error, in_a_row)
+                    pack = pack.filler
+                elif in_a_row:
                     in_a_row = 0
-                for pack in batch.packs:
-                    if turn is not self._turn:
-                        raise RuntimeError("a newer iteration of this reader has begun")
-                    seen += 1
-                    self._next += workers  # before the trainer has it: it may ask for the state now
-                    yield pack
+                seen += 1
+                self._next += workers  # before the trainer has it: it may ask for the state now
+                yield pack
         finally:
             stream.close()
+        while notes:
+            self._report(notes.popleft())
         assert seen == len(numbers), f"{seen} packs seen of {len(numbers)}"
         self._finished = True
 
-    def _report(self, damages: list[DamageError], lost: int, in_a_row: int) -> None:
-        for error in damages:
-            _LOG.warning("skipped: %s", error)
-        self.damages += damages[: _REPORTED - len(self.damages)]
-        self.skipped += lost
+    def _skip_one(self, error: DamageError, in_a_row: int) -> None:
+        self._report(error)
+        self.skipped += 1
         if in_a_row >= MOST_SKIPPED:
-            error = damages[-1]
             what = f"{in_a_row} packs in a row are damaged, the last: {error}"
             raise DamageError(what, error.shard, error.member, error.offset)
+
+    def _report(self, error: DamageError) -> None:
+        _LOG.warning("skipped: %s", error)
+        if len(self.damages) < _REPORTED:
+            self.damages.append(error)
 
     def _cache(self) -> Cache | None:
         """Made anew for each use: a worker process has its own, in the same folder."""
