@@ -17,7 +17,7 @@ from patchpack.order import Ints
 from patchpack.plan import Places
 from patchpack.spans import Span, Spans
 
-CHUNK_PACKS = 256
+CHUNK_PACKS = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,16 +45,20 @@ def chunk_of(places: Places, datasets: Sequence[Dataset], indexes: Indexes, span
     found = indexes.of(pairs)
     order = np.argsort(number, kind="stable")
     bounds = np.searchsorted(number[order], np.arange(len(pairs) + 1))
-    located: dict[int, tuple[Row, Span]] = {}
+    parts, lie_in = [], []
     for one, (pair, columns) in enumerate(zip(pairs, found, strict=True)):
-        chosen = order[bounds[one] : bounds[one + 1]]
-        rows: Ints = places.row[chosen]
-        keys, numbers = columns.keys[rows].tolist(), columns.numbers[rows].tolist()
-        lying = spans.of(*pair, columns.numbers[:, 0], rows)
-        for place, key, values, span in zip(chosen.tolist(), keys, numbers, lying, strict=True):
-            located[place] = ((key, *values), span)
-    entries, lie_in = zip(*(located[place] for place in range(len(number))), strict=True)
-    return Chunk(entries, lie_in, places.row.tolist(), [False] * len(entries))
+        rows: Ints = places.row[order[bounds[one] : bounds[one + 1]]]
+        parts.append((columns.keys[rows], columns.numbers[rows]))
+        lie_in += spans.of(*pair, columns.numbers[:, 0], rows)
+    # back from the order of shards, in which they were looked up, to that of the plan
+    back = np.argsort(order)
+    keys, numbers = (np.concatenate(part)[back] for part in zip(*parts, strict=True))
+    return Chunk(
+        entries=list(zip(keys.tolist(), *numbers.T.tolist(), strict=True)),
+        spans=[lie_in[place] for place in back.tolist()],
+        rows=places.row.tolist(),
+        had=[False] * len(keys),
+    )
 
 
 def _shard(

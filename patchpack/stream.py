@@ -91,7 +91,8 @@ class Stream(Generic[T]):
 
     def _one_by_one(self) -> Iterator[T | Lost]:
         for chunk in self._chunks():
-            yield from map(self._read, repeat(chunk), range(len(chunk.entries)))
+            count = range(len(chunk.entries))
+            yield from map(self._read, chunk.entries, chunk.spans, repeat(chunk), count)
 
     def _ahead(self, readers: ThreadPoolExecutor) -> Iterator[T | Lost]:
         size = max(1, self.io.prefetch // (2 * self.io.threads))
@@ -141,10 +142,12 @@ class Stream(Generic[T]):
         return chunk
 
     def _read_some(self, chunk: Chunk, first: int, end: int) -> list[T | Lost]:
-        return [self._read(chunk, number) for number in range(first, min(end, len(chunk.entries)))]
+        some = slice(first, end)
+        numbers = range(first, end)
+        return list(map(self._read, chunk.entries[some], chunk.spans[some], repeat(chunk), numbers))
 
-    def _read(self, chunk: Chunk, number: int) -> T | Lost:
-        row, span, rules = chunk.entries[number], chunk.spans[number], self.rules
+    def _read(self, row: Row, span: Span, chunk: Chunk, number: int) -> T | Lost:
+        rules = self.rules
         try:
             if rules.check and not span.ended:
                 self._check_end(span)
