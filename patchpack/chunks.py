@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from patchpack.checks import Row
 from patchpack.dataset import Dataset, Shard
@@ -17,7 +18,7 @@ from patchpack.order import Ints
 from patchpack.plan import Places
 from patchpack.spans import Span, Spans
 
-CHUNK_PACKS = 512
+CHUNK_PACKS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +30,20 @@ class Chunk:
     rows: list[int]
     """In the stripe set."""
     had: list[bool]
-    """Handed out before, in a step that was not whole for this number of ranks."""
+    """Handed out before, in a step that was not whole for this number of ranks; [] for none."""
 
 
-def chunk_of(places: Places, datasets: Sequence[Dataset], indexes: Indexes, spans: Spans) -> Chunk:
-    """The packs at these places. Raises DamageError for an index that is missing or damaged."""
+def chunk_of(
+    places: Places,
+    had: npt.NDArray[np.bool_],
+    datasets: Sequence[Dataset],
+    indexes: Indexes,
+    spans: Spans,
+) -> Chunk:
+    """The packs at these places, some of which were `had` before.
+
+    Raises DamageError for an index that is missing or damaged.
+    """
     stripes = max(len(dataset.stripes) for dataset in datasets)
     lanes = max(dataset.lanes for dataset in datasets)
     shards = (places.dataset * stripes + places.stripe) * lanes + places.lane
@@ -57,7 +67,7 @@ def chunk_of(places: Places, datasets: Sequence[Dataset], indexes: Indexes, span
         entries=list(zip(keys.tolist(), *numbers.T.tolist(), strict=True)),
         spans=[lie_in[place] for place in back.tolist()],
         rows=places.row.tolist(),
-        had=[False] * len(keys),
+        had=had.tolist() if had.any() else [],
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,8 @@ from patchpack.transfer import is_remote
 from patchpack.ustar import END
 
 _AT_ONCE = 8
-_KEYS = re.compile(rb"[0-9A-Za-z_-]+( [0-9A-Za-z_-]+)*")
+_LETTERS = np.zeros(256, np.bool_)
+_LETTERS[list(b"\0-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")] = True
 
 
 _NUMBERS = ("offset", "size", "header_offset", "header_size", "header_crc32")
@@ -98,7 +98,8 @@ def _check(index: Index, shard: Shard) -> None:
     expected = np.arange(shard.first_row, shard.first_row + shard.rows)
     if (index["lane"] != shard.lane).any() or (index["row"] != expected).any():
         raise FormatError(f"lane, row: not those of lane {shard.lane} from row {shard.first_row}")
-    if not _KEYS.fullmatch(b" ".join(index["key"].tolist())):
+    letters = np.ascontiguousarray(index["key"]).view(np.uint8).reshape(len(index), -1)
+    if not _LETTERS[letters].all() or not letters[:, 0].all():
         raise FormatError("key: expected letters, digits, dashes and underscores")
     end = int(index["offset"][-1] + index["size"][-1])
     if end + len(END) != shard.size:

@@ -23,7 +23,7 @@ class IO:
     threads: int = 2
     """That read ahead; 0 reads each pack when it is asked for."""
     prefetch: int = 16
-    """Packs that they may be ahead, at most 512."""
+    """Packs that they may be ahead, at most 1,024."""
     cache: Path | None = None
     """Folder for what comes from remote places; None: `default_cache()`."""
     cache_bytes: int = 32 << 30

@@ -17,15 +17,17 @@ class Members(NamedTuple):
     arrays: memoryview
 
 
+_new = tuple.__new__
+
+
 def members_of(row: Row, data: bytes) -> Members:
     """The members in the bytes of a whole pack, as views of them."""
     key, offset, _, header, header_size, _, arrays, arrays_size, _ = row
     view = memoryview(data)
     header -= offset
     arrays -= offset
-    return Members(
-        key.decode(), view[header : header + header_size], view[arrays : arrays + arrays_size]
-    )
+    both = view[header : header + header_size], view[arrays : arrays + arrays_size]
+    return _new(Members, (key.decode(), *both))  # in half the time of Members(…)
 
 
 def pack_of(row: Row, data: bytes) -> Pack:

@@ -42,13 +42,19 @@ class Span:
         """In the cache."""
         return f"{self.shard.sha256}-{self.start}-{self.stop}"
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Bytes of the shard, fewer where the file ends. Raises DamageError if it is not there."""
+    @property
+    def descriptor(self) -> int:
+        """Of the open file, whose first byte is `start`. Raises DamageError if there is none."""
         if self._descriptor < 0:
             self._descriptor = self._opened()
-        data = os.pread(self._descriptor, size, offset - self.start)
-        while len(data) < size:  # Linux gives at most 2 GiB at once
-            more = os.pread(self._descriptor, size - len(data), offset - self.start + len(data))
+        return self._descriptor
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the shard, fewer where the file ends."""
+        data = b""
+        while len(data) < size:
+            place = offset - self.start + len(data)
+            more = os.pread(self.descriptor, size - len(data), place)
             if not more:
                 break
             data += more

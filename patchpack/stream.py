@@ -6,6 +6,7 @@ pack. Chunks are prepared one ahead where that means to wait for a network.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -136,9 +137,9 @@ class Stream(Generic[T]):
         step, inside = np.divmod(numbers, share.plan.bundle)
         items = step * share.world_size + share.rank
         places = share.plan.places(items, inside)
-        chunk = chunk_of(places, share.plan.datasets, self._indexes, self._spans)
+        had = items < share.had
+        chunk = chunk_of(places, had, share.plan.datasets, self._indexes, self._spans)
         self._spans.start(list(dict.fromkeys(chunk.spans)))
-        chunk.had[:] = (items < share.had).tolist()
         return chunk
 
     def _read_some(self, chunk: Chunk, first: int, end: int) -> list[T | Lost]:
@@ -151,9 +152,11 @@ class Stream(Generic[T]):
         try:
             if rules.check and not span.ended:
                 self._check_end(span)
-            if chunk.had[number]:
+            if chunk.had and chunk.had[number]:
                 return rules.make_filler(_stand_in(chunk, number))
-            data = span.read(row[1], row[2])
+            data = os.pread(span.descriptor, row[2], row[1] - span.start)
+            if len(data) < row[2]:
+                data = span.read(row[1], row[2])  # Linux gives at most 2 GiB at once
             if len(data) < row[2]:
                 raise cut_short(span.shard.name, row, len(data))
             if rules.check:

@@ -198,7 +198,7 @@ def test_what_cannot_be_is_said_at_once(made: Packed, tmp_path: Path) -> None:
         PackedShards("nothing")
     with pytest.raises(ValueError, match="gs:// is not among"):
         PackedShards("gs://bucket/data")
-    with pytest.raises(ValueError, match="prefetch from 1 to 512"):
+    with pytest.raises(ValueError, match="prefetch from 1 to 1024"):
         IO(prefetch=0)
     with pytest.raises(ValueError, match="holds no packs"):
         PackedShards(packed(tmp_path / "empty", []).root)
