@@ -19,6 +19,8 @@ from patchpack.plan import Places
 from patchpack.spans import Span, Spans
 
 CHUNK_PACKS = 1024
+REMOTE_CHUNK_PACKS = 128
+"""Where each pack may lie in a file of its own, and is fetched a chunk ahead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -50,6 +50,7 @@ T = TypeVar("T")
 MOST_SKIPPED = 100
 """Damaged packs in a row after which `on_error="skip"` raises too: that is no odd bit any more."""
 _REPORTED = 100
+_WORKERS = 256
 _LOG = logging.getLogger("patchpack")
 
 
@@ -88,18 +89,22 @@ class PackedShards(_Iterable):
         self._datasets = self._newest
         _check_ranks(self._newest, rank, world_size)
         self.rank, self.world_size, self.seed = rank, world_size, seed
+        if on_error not in ("raise", "skip") or epoch < 0 or (bundle is not None and bundle < 1):
+            what = "on_error is raise or skip, epoch at least 0, bundle at least 1"
+            raise ValueError(f"on_error={on_error!r}, epoch={epoch}, bundle={bundle}: {what}")
         self._shuffle, self._check, self._skip = shuffle, check, on_error == "skip"
         self._bundle = bundle or _bundle_of(self._newest)
         self._finished = self._loaded = False
-        self.skipped = 0
+        self._skipped = 0
         self.damages: list[DamageError] = []
         """The first hundred that were found and skipped in this process."""
         self._turn = object()
         self._shared: Any = None
         if torch_data := sys.modules.get("torch.utils.data"):
             torch_data.IterableDataset.register(type(self))
-            # with the copies of DataLoader workers: our epoch, and whether one of them has begun
-            self._shared = sys.modules["torch"].zeros(2, dtype=int).share_memory_()
+            # with the copies of DataLoader workers: our epoch, whether one of them has begun, and
+            # what each has skipped
+            self._shared = sys.modules["torch"].zeros(2 + _WORKERS, dtype=int).share_memory_()
         self._begin(epoch)
 
     def _begin(self, epoch: int, items: int = 0, packs: int = 0, following: int = -1) -> None:
@@ -132,6 +137,12 @@ class PackedShards(_Iterable):
     def versions(self) -> list[int]:
         """The version of each data set that this epoch reads."""
         return [dataset.version for dataset in self._datasets]
+
+    @property
+    def skipped(self) -> int:
+        """Damaged packs that became fillers so far, in this process and in DataLoader workers."""
+        there = 0 if self._shared is None else int(self._shared[2:].sum())
+        return self._skipped + there
 
     def __len__(self) -> int:
         """Packs of a whole epoch on this rank."""
@@ -215,7 +226,11 @@ class PackedShards(_Iterable):
 
     def _skip_one(self, error: DamageError, in_a_row: int) -> None:
         self._report(error)
-        self.skipped += 1
+        worker, _ = _worker()
+        if worker >= 0 and self._shared is not None:
+            self._shared[2 + worker % _WORKERS] += 1
+        else:
+            self._skipped += 1
         if in_a_row >= MOST_SKIPPED:
             what = f"{in_a_row} packs in a row are damaged, the last: {error}"
             raise DamageError(what, error.shard, error.member, error.offset)

@@ -19,7 +19,7 @@ import numpy as np
 
 from patchpack.cache import Cache
 from patchpack.checks import Row, check_end, check_pack, cut_short
-from patchpack.chunks import CHUNK_PACKS, Chunk, chunk_of
+from patchpack.chunks import CHUNK_PACKS, REMOTE_CHUNK_PACKS, Chunk, chunk_of
 from patchpack.container import FormatError
 from patchpack.errors import DamageError, damage
 from patchpack.header import Header, from_json
@@ -82,6 +82,7 @@ class Stream(Generic[T]):
         self._spans = Spans(self.cache)
         self._indexes = Indexes(self.cache, 2 * lanes)
         remote = any(is_remote(dataset.root) for dataset in datasets)
+        self._size = REMOTE_CHUNK_PACKS if remote else CHUNK_PACKS
         self._preparer = ThreadPoolExecutor(1, "patchpack-prepare") if remote else None
         threads = self.io.threads
         self._readers = ThreadPoolExecutor(threads, "patchpack-read") if threads else None
@@ -118,7 +119,7 @@ class Stream(Generic[T]):
 
     def _chunks(self) -> Iterator[Chunk]:
         """One after another; what neither this one nor the last one needs is closed."""
-        firsts = range(0, len(self.share.numbers), CHUNK_PACKS)
+        firsts = range(0, len(self.share.numbers), self._size)
         before: set[Span] = set()
         coming: Future[Chunk] | None = None
         for first in firsts:
@@ -126,13 +127,13 @@ class Stream(Generic[T]):
             now = set(chunk.spans)
             self._spans.close(but=before | now)
             before = now
-            if self._preparer and first + CHUNK_PACKS < len(self.share.numbers):
-                coming = self._preparer.submit(self._prepare, first + CHUNK_PACKS)
+            if self._preparer and first + self._size < len(self.share.numbers):
+                coming = self._preparer.submit(self._prepare, first + self._size)
             yield chunk
 
     def _prepare(self, first: int) -> Chunk:
         share = self.share
-        mine = share.numbers[first : first + CHUNK_PACKS]
+        mine = share.numbers[first : first + self._size]
         numbers = np.arange(mine.start, mine.stop, mine.step, dtype=np.int64)
         step, inside = np.divmod(numbers, share.plan.bundle)
         items = step * share.world_size + share.rank
