@@ -129,6 +129,18 @@ def test_epochs_of_a_stateful_loader_follow_one_another(made: Packed, workers: i
         assert keys_of(loader) == keys_of(PackedShards(made.root, epoch=epoch))
 
 
+def test_the_state_of_a_loader_at_the_end_of_an_epoch_is_the_start_of_the_next(
+    made: Packed,
+) -> None:
+    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+    loader = stateful(PackedShards(made.root), batch_size=None, num_workers=2)
+    list(loader)
+    other = PackedShards(made.root)
+    other.load_state_dict(loader.state_dict())
+    assert other.epoch == 1
+    assert keys_of(other) == keys_of(PackedShards(made.root, epoch=1))
+
+
 @pytest.fixture
 def s3(made: Packed, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with s3_server() as proxy:
