@@ -24,7 +24,7 @@ class IO:
     """That read ahead; 0 reads each pack when it is asked for."""
     prefetch: int = 16
     """Packs that they may be ahead, at most 128."""
-    cache: Path | None = None
+    cache: str | Path | None = None
     """Folder for what comes from remote places; None: `default_cache()`."""
     cache_bytes: int = 32 << 30
     """What the cache holds at most, beside what is being read. A cache may be shared."""

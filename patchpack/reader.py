@@ -220,7 +220,8 @@ class PackedShards(_Iterable):
         """Made anew for each use: a worker process has its own, in the same folder."""
         if not self._sources.remote:
             return None
-        return Cache(self._io.cache or default_cache(), self._io.cache_bytes, self._io.retry)
+        folder = Path(self._io.cache or default_cache())
+        return Cache(folder, self._io.cache_bytes, self._io.retry)
 
     def state_dict(self, taken: int | None = None) -> dict[str, Any]:
         """Where this rank stands, as JSON may hold it, below 1 KB.
