@@ -17,7 +17,7 @@ import numpy as np
 from patchpack.cache import Cache, Wanted
 from patchpack.dataset import Dataset, Shard
 from patchpack.errors import damage
-from patchpack.order import Ints
+from patchpack.order import Ints, distinct
 from patchpack.transfer import is_remote
 
 SPAN_BYTES = 16 << 20
@@ -83,12 +83,13 @@ class Spans:
         """Of each of these rows of a shard the span that it lies in; `offsets` of all its packs."""
         if not is_remote(dataset.root):
             return [self._span(dataset, shard, 0, shard.size)] * len(rows)
-        bucket, which = np.unique(offsets[rows] // SPAN_BYTES, return_inverse=True)
+        buckets = offsets[rows] // SPAN_BYTES
+        bucket = distinct(buckets)
         bounds = np.append(offsets, shard.size)
         first = bounds[np.searchsorted(offsets, bucket * SPAN_BYTES)].tolist()
         end = bounds[np.searchsorted(offsets, (bucket + 1) * SPAN_BYTES)].tolist()
         spans = [self._span(dataset, shard, *both) for both in zip(first, end, strict=True)]
-        return [spans[one] for one in which.tolist()]
+        return [spans[one] for one in np.searchsorted(bucket, buckets).tolist()]
 
     def start(self, spans: Sequence[Span]) -> None:
         """Begin to open them, in this order."""

@@ -6,6 +6,7 @@ pack. Chunks are prepared one ahead where that means to wait for a network.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -75,6 +76,7 @@ class Stream(Generic[T]):
     cache: Cache | None
     notes: deque[DamageError] = field(default_factory=deque)
     _lock: Any = field(default_factory=Lock)
+    _closed: bool = False
 
     def __post_init__(self) -> None:
         datasets = self.share.plan.datasets
@@ -86,6 +88,8 @@ class Stream(Generic[T]):
         self._preparer = ThreadPoolExecutor(1, "patchpack-prepare") if remote else None
         threads = self.io.threads
         self._readers = ThreadPoolExecutor(threads, "patchpack-read") if threads else None
+        # an iteration that a program leaves open ends while threads still can
+        atexit.register(self.close)
 
     def packs(self) -> Iterator[T | Lost]:
         """All in order. Raises DamageError unless damage is to be skipped, and OSError."""
@@ -109,7 +113,11 @@ class Stream(Generic[T]):
             yield from pending.popleft().result()
 
     def close(self) -> None:
-        """Let go of files and threads."""
+        """Let go of files and threads; again, do nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
         self._spans.drop()
         if self._preparer:
             self._preparer.shutdown(wait=False, cancel_futures=True)
