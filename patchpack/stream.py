@@ -158,16 +158,17 @@ class Stream(Generic[T]):
 
     def _read(self, row: Row, span: Span, chunk: Chunk, number: int) -> T | Lost:
         rules = self.rules
+        offset, size = row[1], row[2]
         try:
-            if rules.check and not span.ended:
-                self._check_end(span)
+            if not span.ready:
+                self._look_at(span)
             if chunk.had and chunk.had[number]:
                 return rules.make_filler(_stand_in(chunk, number))
-            data = os.pread(span.descriptor, row[2], row[1] - span.start)
-            if len(data) < row[2]:
-                data = span.read(row[1], row[2])  # Linux gives at most 2 GiB at once
-            if len(data) < row[2]:
-                raise cut_short(span.shard.name, row, len(data))
+            data = os.pread(span.descriptor, size, offset - span.start)
+            if len(data) < size:
+                data = span.read(offset, size)  # Linux gives at most 2 GiB at once
+                if len(data) < size:
+                    raise cut_short(span.shard.name, row, len(data))
             if rules.check:
                 check_pack(span.shard.name, row, data)
             try:
@@ -180,14 +181,15 @@ class Stream(Generic[T]):
                 raise
             return Lost(rules.make_filler(_stand_in(chunk, number)), error)
 
-    def _check_end(self, span: Span) -> None:
-        """Look behind the last pack; of a shard that ends before it the packs tell."""
+    def _look_at(self, span: Span) -> None:
+        """Open a span, and look behind the last pack; of a shard that ends before, packs tell."""
+        span.open()
         with self._lock:
-            if span.ended:
+            if span.ready:
                 return
-            span.ended = True
+            span.ready = True
         start = span.shard.size - len(END)
-        if span.stop < span.shard.size or not span.read(start - 1, 1):
+        if not self.rules.check or span.stop < span.shard.size or not span.read(start - 1, 1):
             return
         try:
             check_end(span.shard.name, span.read(start, len(END) + 1), start, span.shard.size)
