@@ -19,6 +19,7 @@ import numpy as np
 from schemas.columns import Ints
 from schemas.errors import RecipeError
 from workers.packing.items import NO_BOUND, Items, Room
+from workers.packing.remnant import best_fit
 
 UNITS = 1 << 16
 """Of time in a bundle: sizes are rounded up to them."""
@@ -72,13 +73,31 @@ def timed(items: Items, room: Room, time: Ints, bundle: Bundles) -> tuple[Items,
     return replace(items, size=np.minimum(size, UNITS), others=others), wider
 
 
-def split(items: Items, room: Room, number: Ints, bundle: Bundles) -> tuple[Ints, Ints]:
-    """Which pack of its bundle each instance goes to, 0 .. A - 1, or -1 where it must leave it:
-    then the rest of the bundle has room.
+Sized = tuple[Items, Room]
 
-    `items` and `room` are those before `timed`; also all other bounds of a pack are kept. The
-    largest first, each into the emptiest pack that takes it.
+
+def bundled_packs(
+    plain: Sized, wide: Sized, number: Ints, count: int, bundle: Bundles
+) -> tuple[Ints, Ints, int]:
+    """The bundle of each instance, which of its packs it goes to, 0 .. A - 1, and how many bundles.
+
+    `plain` is before `timed` and has the bounds of a pack, `wide` after it. In each bundle the
+    longest first, each into the emptiest pack that takes it; what none takes leaves the bundle, and
+    makes new ones.
     """
+    part = _parts(plain, number, bundle)
+    while len(out := np.flatnonzero(part < 0)):
+        items, room = wide
+        again, more = best_fit(items.take(out), room)
+        number[out] = count + again
+        count += more
+        part[out] = _parts((plain[0].take(out), plain[1]), again, bundle)
+    return number, part, count
+
+
+def _parts(plain: Sized, number: Ints, bundle: Bundles) -> Ints:
+    """Which pack of its bundle each instance goes to, or -1."""
+    items, room = plain
     order = np.lexsort((items.hash.view(np.uint64), -items.size, number))
     part = np.empty(len(items), np.int64)
     part[order] = _split(
@@ -91,7 +110,7 @@ def split(items: Items, room: Room, number: Ints, bundle: Bundles) -> tuple[Ints
         np.ascontiguousarray(room.others, np.int64),
         room.one_kind,
     )
-    return part, np.flatnonzero(part < 0)
+    return part
 
 
 @numba.njit(cache=True)
