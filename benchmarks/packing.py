@@ -82,7 +82,7 @@ def plan(columns: Columns, settings: Settings) -> Plan:
     wide_items, wide, bundle = items, room, None
     model = profiles()["7b"].coefficients
     none = np.zeros(1, np.int64)
-    cost = model.time(columns.tokens, columns.attention, none, none)
+    cost = model.time(columns.tokens.astype(np.int64), columns.attention, none, none)
     if settings.bundle:
         bundle = bundles(cost, columns.tokens, settings.capacity, settings.bundle)
         wide_items, wide = timed(items, room, cost, bundle)
@@ -196,7 +196,7 @@ def figures(columns: Columns, number: Ints, settings: Settings) -> dict[str, obj
         "packs": packs,
         "over": packs - max(bounds),
         "over_percent": round(100 * (packs / max(bounds) - 1), 4),
-        "fill_percent": round(100 * columns.tokens.sum() / packs / settings.capacity, 4),
+        "empty_percent": round(100 - 100 * columns.tokens.sum() / packs / settings.capacity, 4),
         "attention_over_bound": round(
             variation(attention) / least_variation(columns.attention, packs), 4
         ),
@@ -205,11 +205,16 @@ def figures(columns: Columns, number: Ints, settings: Settings) -> dict[str, obj
     }
     time_of = 24576 * _sums(number, columns.tokens, packs) + attention
     shuffled = np.random.Generator(np.random.Philox(1)).permutation(time_of)
-    for name, order in (("written", time_of), ("shuffled", shuffled)):
-        ratios = slowest_over_mean(order[: len(order) // 512 * 512], 512)
-        figure[name] = {ranks: ratios[ranks] for ranks in WORLDS}
+    figure["waits_written"] = waits(time_of)
+    figure["waits_shuffled"] = waits(shuffled)
     figure["step_mix"] = _step_mix(columns, number, packs)
     return figure
+
+
+def waits(time_of: Ints) -> dict[str, float]:
+    """For each number of ranks how much longer the slowest takes than the mean, in percent."""
+    ratios = slowest_over_mean(time_of[: len(time_of) // 512 * 512], 512)
+    return {ranks: round(100 * (ratio - 1), 4) for ranks, ratio in ratios.items()}
 
 
 def _sums(number: Ints, values: Ints, packs: int) -> Ints:
@@ -333,13 +338,12 @@ def compared(count: int, at_most: AtMost) -> dict[str, object]:
 
 
 def _balance(ours: dict[str, object], at_most: AtMost) -> None:
-    written, mix = ours["written"], ours["step_mix"]
+    written, mix = ours["waits_written"], ours["step_mix"]
     assert isinstance(written, dict)
     assert isinstance(mix, dict)
-    for ranks, ratio, distance in zip(
-        WORLDS, (1.0005, 1.001, 1.007), (0.13, 0.095, 0.09), strict=True
-    ):
-        at_most(f"16k tokens, slowest / mean of {ranks}", written[ranks], ratio)
+    bounds = zip(WORLDS, (0.05, 0.1, 0.7), (0.13, 0.095, 0.09), strict=True)
+    for ranks, percent, distance in bounds:
+        at_most(f"16k tokens, slowest of {ranks} over the mean, %", written[ranks], percent)
         at_most(f"16k tokens, mix of a step of {ranks}", mix[ranks], distance)
 
 
@@ -372,16 +376,15 @@ def _isocost(count: int, at_most: AtMost) -> dict[str, object]:
         cost = 24576 * _sums(made.bundle, columns.tokens, steps)
         cost += _sums(made.bundle, columns.attention, steps)
         shuffled = np.random.Generator(np.random.Philox(1)).permutation(cost)
-        ratios = slowest_over_mean(shuffled[: steps // 512 * 512], 512)
+        percent = waits(shuffled)
         use = float(columns.tokens.sum()) / steps / tokens / bundle
         for ranks in WORLDS:
-            at_most(
-                f"isocost, {name}, random order, slowest / mean of {ranks}", ratios[ranks], 1.001
-            )
+            what = f"isocost, {name}, random order, slowest of {ranks} over the mean, %"
+            at_most(what, percent[ranks], 0.1)
         found[name] = {
             "steps": steps,
             "tokens_percent": round(100 * use, 2),
-            "shuffled": {ranks: ratios[ranks] for ranks in WORLDS},
+            "waits_shuffled": percent,
             "cpu_seconds": round(made.cpu_seconds, 2),
         }
         say(f"isocost, {name}: {json.dumps(found[name])}")
@@ -400,9 +403,7 @@ def _by_source(count: int, at_most: AtMost) -> dict[str, object]:
     made = plan(columns, Settings(16384))
     ours = figures(columns, made.pack, Settings(16384))
     at_most("sorted by source, % of packs of one source", ours["single_source_percent"], 1.2)
-    fill = ours["fill_percent"]
-    assert isinstance(fill, float)
-    at_most("sorted by source, % empty", round(100 - fill, 4), 0.03)
+    at_most("sorted by source, % empty", ours["empty_percent"], 0.03)
     say(f"sorted by source: {json.dumps(ours)}")
     return ours
 
@@ -473,7 +474,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except RecipeError as error:
             raise SystemExit(str(error)) from None
         return
-    plan(workload(5000, 16384, 55705), Settings(16384, 55705))  # compile
+    for few in (Settings(16384, 55705), Settings(28672, bundle=1), Settings(16384, bundle=2)):
+        plan(workload(5000, 16384, 55705), few)  # compile
     targets: list[Target] = []
 
     def at_most(what: str, got: object, bound: float) -> None:
