@@ -65,7 +65,7 @@ def test_the_packs_of_a_bundle_take_equal_time_and_lie_in_one_shard(tmp_path: Pa
 
 def test_an_isocost_recipe_that_cannot_be_balanced_is_refused(tmp_path: Path) -> None:
     feed = Feed(tmp_path)
-    feed.sections = {"pack.mode": "isocost", "pack.max_tokens": 4096}
+    feed.sections = {"pack.mode": "isocost", "pack.max_tokens": 4096, "pack.model": "1.5b"}
     longest = [text(f"long{i}", 1200) for i in range(3)]
     feed.write("date=1/r.jsonl", [*longest, *(text(f"t{i}", 2) for i in range(400))])
     with pytest.raises(RecipeError, match=r"^pack: isocost packs of 1 x 4096 tokens cannot be"):

@@ -24,8 +24,10 @@ from workers.packing.remnant import best_fit
 UNITS = 1 << 16
 """Of time in a bundle: sizes are rounded up to them."""
 _TIME_BITS = 46
-HEADROOM_PERCENT = {1: 100, 2: 125}
-"""Time of a bundle / time of the longest sample, by A; of more packs, as of two for each pair."""
+PERMILLE_OF_A_PACK = 625
+"""Time of a bundle / time of the longest sample, for each of its packs: pairs with 1.25 use 91 % of
+their tokens and still have equal time, with 1.4 no longer. A single pack has room for the longest.
+"""
 
 WORST = 1.01
 """Longest sample / mean time of a step that is still taken for balanced."""
@@ -47,12 +49,10 @@ def bundles(time: Ints, tokens: Ints, max_tokens: int, packs: int) -> Bundles:
     to be equal.
     """
     longest = int(time.max(initial=1))
-    percent = HEADROOM_PERCENT[min(packs, 2)] * max(1, packs // 2)
-    capacity = -(-longest * percent // 100)
-    total = int(time.astype(object).sum()) if len(time) else 0
-    fewest = max(-(-total // capacity), -(-int(tokens.sum()) // (packs * max_tokens)), 1)
-    mean = total / fewest
-    if fewest > 1 and longest > mean * WORST:
+    capacity = longest if packs == 1 else -(-longest * PERMILLE_OF_A_PACK * packs // 1000)
+    # of a bundle that is full of tokens; a fuller one there is not
+    mean = time.sum(dtype=np.float64) / max(int(tokens.sum()), 1) * packs * max_tokens
+    if len(time) > 1 and longest > mean * WORST:
         raise RecipeError(
             f"pack: isocost packs of {packs} x {max_tokens} tokens cannot be balanced: the longest "
             f"sample takes {longest / mean:.3f} times the mean time of a step; "
