@@ -103,9 +103,9 @@ def test_a_stateful_loader_resumes_itself_and_other_readers(
     assert keys_of(third) == whole[9:]
     if not workers:  # then the reader keeps its own state
         return
-    for state, count in ((state, 5), (second.state_dict(), 9)):
+    for one, count in ((state, 5), (second.state_dict(), 9)):
         other = PackedShards(made.root)
-        other.load_state_dict(state)
+        other.load_state_dict(one)
         assert keys_of(other) == keys_of(PackedShards(made.root))[2 * count :]
 
 
