@@ -87,6 +87,10 @@ Words = npt.NDArray[np.uint64]
 Shorts = npt.NDArray[np.int32]
 
 
+# numba's cache files name these classes: under another name, files of an earlier checkout in
+# __pycache__ do not load until they are deleted.
+
+
 class _Stream(NamedTuple):
     """`Items` in the order in which they arrive."""
 
