@@ -9,57 +9,67 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from patchpack.checks import Entry
+from patchpack.checks import Row
 from patchpack.dataset import Dataset, Shard
-from patchpack.index import Index
 from patchpack.indexes import Indexes
 from patchpack.order import Ints
 from patchpack.plan import Places
 from patchpack.spans import Span, Spans
 
-CHUNK_PACKS = 256
-
-_ENTRY = ("key", "offset", "size", "header_offset", "header_size", "header_crc32")
-_COLUMNS = (*_ENTRY, "arrays_offset", "arrays_size", "arrays_crc32")
+CHUNK_PACKS = 1024
+REMOTE_CHUNK_PACKS = 128
+"""Where each pack may lie in a file of its own, and is fetched a chunk ahead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
     """Packs in their order: `entries[i]` lies in `spans[i]`; every list is as long."""
 
-    entries: list[Entry]
-    spans: list[Span]
+    entries: Sequence[Row]
+    spans: Sequence[Span]
     rows: list[int]
-    """In the partition."""
+    """In the stripe set."""
     had: list[bool]
-    """Handed out before, in a step that was not whole for this number of ranks."""
+    """Handed out before, in a step that was not whole for this number of ranks; [] for none."""
 
 
-def chunk_of(places: Places, datasets: Sequence[Dataset], indexes: Indexes, spans: Spans) -> Chunk:
-    """The packs at these places. Raises DamageError for an index that is missing or damaged."""
-    columns = np.stack([places.dataset, places.stripe, places.lane], axis=1)
-    unique, number = np.unique(columns, axis=0, return_inverse=True)
-    number = number.reshape(-1)
-    pairs = [_shard(datasets, *triple) for triple in unique.tolist()]
+def chunk_of(
+    places: Places,
+    had: npt.NDArray[np.bool_],
+    datasets: Sequence[Dataset],
+    indexes: Indexes,
+    spans: Spans,
+) -> Chunk:
+    """The packs at these places, some of which were `had` before.
+
+    Raises DamageError for an index that is missing or damaged.
+    """
+    stripes = max(len(dataset.stripes) for dataset in datasets)
+    lanes = max(dataset.lanes for dataset in datasets)
+    shards = (places.dataset * stripes + places.stripe) * lanes + places.lane
+    unique, number = np.unique(shards, return_inverse=True)
+    pairs = [
+        _shard(datasets, one // (stripes * lanes), one // lanes % stripes, one % lanes)
+        for one in unique.tolist()
+    ]
     found = indexes.of(pairs)
     order = np.argsort(number, kind="stable")
-    back = np.argsort(order, kind="stable")
     bounds = np.searchsorted(number[order], np.arange(len(pairs) + 1))
-    rows: list[Index] = []
-    of_packs: list[Span] = []
-    for one, (pair, index) in enumerate(zip(pairs, found, strict=True)):
-        chosen: Ints = places.row[order[bounds[one] : bounds[one + 1]]]
-        rows.append(index[chosen])
-        cut, place = spans.of(*pair, index)
-        of_packs += [cut[which] for which in place[chosen].tolist()]
-    table = np.concatenate(rows)[back]
-    values = [table[name].tolist() for name in _COLUMNS]
+    parts, lie_in = [], []
+    for one, (pair, columns) in enumerate(zip(pairs, found, strict=True)):
+        rows: Ints = places.row[order[bounds[one] : bounds[one + 1]]]
+        parts.append((columns.keys[rows], columns.numbers[rows]))
+        lie_in += spans.of(*pair, columns.numbers[:, 0], rows)
+    # back from the order of shards, in which they were looked up, to that of the plan
+    back = np.argsort(order)
+    keys, numbers = (np.concatenate(part)[back] for part in zip(*parts, strict=True))
     return Chunk(
-        entries=[Entry(*row) for row in zip(*values, strict=True)],
-        spans=[of_packs[place] for place in back.tolist()],
-        rows=table["row"].tolist(),
-        had=[False] * len(table),
+        entries=list(zip(keys.tolist(), *numbers.T.tolist(), strict=True)),
+        spans=[lie_in[place] for place in back.tolist()],
+        rows=places.row.tolist(),
+        had=had.tolist() if had.any() else [],
     )
 
 

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from patchpack.cache import Cache, Wanted
 from patchpack.container import FormatError
 from patchpack.dataset import Dataset, Shard
 from patchpack.errors import damage
 from patchpack.index import Index, decode_index
+from patchpack.order import Ints
 from patchpack.transfer import is_remote
 from patchpack.ustar import END
 
 _AT_ONCE = 8
-_KEYS = re.compile(rb"[0-9A-Za-z_-]+( [0-9A-Za-z_-]+)*")
+_LETTERS = np.zeros(256, np.bool_)
+_LETTERS[list(b"\0-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")] = True
+
+
+_NUMBERS = ("offset", "size", "header_offset", "header_size", "header_crc32")
+NUMBERS = (*_NUMBERS, "arrays_offset", "arrays_size", "arrays_crc32")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """What a reader wants of an index, n packs."""
+
+    keys: npt.NDArray[np.bytes_]  # [n]
+    numbers: Ints  # [n, 8] as NUMBERS names them
+    loss_tokens: Ints  # [n]
 
 
 class Indexes:
@@ -29,10 +45,10 @@ class Indexes:
     def __init__(self, cache: Cache | None, most: int) -> None:
         self._cache = cache
         self._most = most
-        self._kept: OrderedDict[str, Index] = OrderedDict()
+        self._kept: OrderedDict[str, Columns] = OrderedDict()
 
-    def of(self, wanted: Sequence[tuple[Dataset, Shard]]) -> list[Index]:
-        """The indexes of these shards. Raises DamageError for one that is missing or wrong."""
+    def of(self, wanted: Sequence[tuple[Dataset, Shard]]) -> list[Columns]:
+        """Of the indexes of these shards. Raises DamageError for one that is missing or wrong."""
         unique = {pair[1].sha256: pair for pair in wanted}
         missing = [pair for digest, pair in unique.items() if digest not in self._kept]
         if any(is_remote(dataset.root) for dataset, _ in missing):
@@ -49,7 +65,7 @@ class Indexes:
             self._kept.popitem(last=False)
         return found
 
-    def _load(self, pair: tuple[Dataset, Shard]) -> Index:
+    def _load(self, pair: tuple[Dataset, Shard]) -> Columns:
         dataset, shard = pair
         name = f".index/{shard.name.removesuffix('.tar')}.npy"
         try:
@@ -61,7 +77,8 @@ class Indexes:
             if self._cache:
                 self._cache.remove(f"{shard.sha256}-index")
             raise damage(name, "", 0, str(error)) from None
-        return index
+        numbers = np.stack([index[column].astype(np.int64) for column in NUMBERS], axis=1)
+        return Columns(index["key"].copy(), numbers, index["loss_tokens"].astype(np.int64))
 
     def _read(self, dataset: Dataset, shard: Shard, name: str) -> bytes:
         if not is_remote(dataset.root):
@@ -81,7 +98,8 @@ def _check(index: Index, shard: Shard) -> None:
     expected = np.arange(shard.first_row, shard.first_row + shard.rows)
     if (index["lane"] != shard.lane).any() or (index["row"] != expected).any():
         raise FormatError(f"lane, row: not those of lane {shard.lane} from row {shard.first_row}")
-    if not _KEYS.fullmatch(b" ".join(index["key"].tolist())):
+    letters = np.ascontiguousarray(index["key"]).view(np.uint8).reshape(len(index), -1)
+    if not _LETTERS[letters].all() or not letters[:, 0].all():
         raise FormatError("key: expected letters, digits, dashes and underscores")
     end = int(index["offset"][-1] + index["size"][-1])
     if end + len(END) != shard.size:

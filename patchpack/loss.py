@@ -39,4 +39,4 @@ class LossTokens:
         pairs = [(datasets[d], datasets[d].stripes[s][lane]) for d, s, lane in columns]
         found = self._indexes.of(pairs)
         rows = places.row.tolist()
-        return sum(int(index["loss_tokens"][row]) for index, row in zip(found, rows, strict=True))
+        return sum(int(one.loss_tokens[row]) for one, row in zip(found, rows, strict=True))

@@ -93,10 +93,11 @@ class EpochOrder:
             return stripe, group
         window = group // self.window
         found = np.empty_like(group)
-        for one in np.unique(np.stack([stripe, window], axis=1), axis=0):
-            chosen = (stripe == one[0]) & (window == one[1])
-            first = int(one[1]) * self.window
-            order = self._rows(int(one[0]), int(one[1]))
+        both = (stripe << 32) + window
+        for one in np.unique(both).tolist():
+            chosen = np.flatnonzero(both == one)
+            first = (one & 0xFFFFFFFF) * self.window
+            order = self._rows(one >> 32, one & 0xFFFFFFFF)
             found[chosen] = first + order[group[chosen] - first]
         return stripe, found
 
@@ -107,7 +108,6 @@ class EpochOrder:
 
 @lru_cache(maxsize=64)
 def _window_of(key: Key, stripe: int, window: int, size: int) -> Ints:
-    # 2**48 windows of a stripe set are more than there can be
     return permutation(key, (_ROWS, (stripe << 32) + window), size)
 
 

@@ -18,25 +18,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from patchpack.cache import Cache
-from patchpack.dataset import Dataset, open_dataset
+from patchpack.copies import Shared, register, worker
 from patchpack.errors import DamageError, StateError
 from patchpack.io import IO, default_cache
 from patchpack.layout import Pack
 from patchpack.loss import LossTokens
 from patchpack.members import MEMBERS, PACKS, Members
-from patchpack.mix import quotas_of
 from patchpack.plan import Plan
-from patchpack.state import State, loader_state, state_of
-from patchpack.stream import Rules, Share, Stream, skipped_in_a_row
-from patchpack.transfer import is_remote
+from patchpack.position import Position, check_settings, position_of
+from patchpack.skips import Skips
+from patchpack.sources import check_ranks, open_sources
+from patchpack.state import State
+from patchpack.stream import Lost, Rules, Share, Stream
 
 if TYPE_CHECKING:
     from torch.utils.data import IterableDataset
@@ -44,13 +42,6 @@ if TYPE_CHECKING:
     _Iterable = IterableDataset[Pack]
 else:
     _Iterable = object
-
-T = TypeVar("T")
-
-MOST_SKIPPED = 100
-"""Damaged packs in a row after which `on_error="skip"` raises too: that is no odd bit any more."""
-_REPORTED = 100
-_LOG = logging.getLogger("patchpack")
 
 
 class PackedShards(_Iterable):
@@ -81,42 +72,42 @@ class PackedShards(_Iterable):
         Raises ValueError for a world size that does not divide the lanes, FileNotFoundError,
         PermissionError, TransferError, and FormatError for a damaged manifest.
         """
+        if on_error not in ("raise", "skip") or epoch < 0 or (bundle is not None and bundle < 1):
+            what = "on_error is raise or skip, epoch at least 0, bundle at least 1"
+            raise ValueError(f"on_error={on_error!r}, epoch={epoch}, bundle={bundle}: {what}")
         self._io = io or IO()
-        places = {str(data): 1.0} if isinstance(data, str | Path) else dict(data)
-        self._quotas = quotas_of(list(places.values()))
-        self._newest = [open_dataset(place, self._io.retry) for place in places]
-        self._datasets = self._newest
-        _check_ranks(self._newest, rank, world_size)
+        self._newest = self._sources = open_sources(data, self._io.retry)
+        check_ranks(self._newest, rank, world_size)
         self.rank, self.world_size, self.seed = rank, world_size, seed
         self._shuffle, self._check, self._skip = shuffle, check, on_error == "skip"
-        self._bundle = bundle or _bundle_of(self._newest)
+        self._bundle = bundle or self._newest.bundle
         self._finished = self._loaded = False
-        self.skipped = 0
-        self.damages: list[DamageError] = []
-        """The first hundred that were found and skipped in this process."""
         self._turn = object()
-        self._shared: Any = None
-        if torch_data := sys.modules.get("torch.utils.data"):
-            torch_data.IterableDataset.register(type(self))
-            # with the copies of DataLoader workers: our epoch, and whether one of them has begun
-            self._shared = sys.modules["torch"].zeros(2, dtype=int).share_memory_()
-        self._begin(epoch)
+        register(type(self))
+        self._shared = Shared()
+        self._skips = Skips(self._shared)
+        self._begin(Position(epoch))
 
-    def _begin(self, epoch: int, items: int = 0, packs: int = 0, following: int = -1) -> None:
-        """Iterations start here: after `items` of all ranks and `packs` of this one's next item."""
-        self.epoch = epoch
+    def _begin(self, position: Position) -> None:
+        """Iterations start here."""
+        self._position = position
         self._plan = Plan(
-            self._datasets, self._quotas, self.seed, epoch, self._bundle, self._shuffle
+            self._sources.datasets,
+            self._sources.quotas,
+            self.seed,
+            position.epoch,
+            self._bundle,
+            self._shuffle,
         )
-        if self._shared is not None and _worker()[0] < 0:
-            self._shared[0], self._shared[1] = epoch, 0
+        self._shared.begin(position.epoch)
         self._loss: LossTokens | None = None
-        self._items, self._packs, self._following = items, packs, following
-        self._next = self._start if following < 0 else following
+        self._start = position.start(self.world_size, self._bundle)
+        self._next = position.following if position.following >= 0 else self._start
 
     @property
-    def _start(self) -> int:
-        return self._items // self.world_size * self._bundle + self._packs
+    def epoch(self) -> int:
+        """The epoch that iterations read."""
+        return self._position.epoch
 
     @property
     def steps(self) -> int:
@@ -131,7 +122,17 @@ class PackedShards(_Iterable):
     @property
     def versions(self) -> list[int]:
         """The version of each data set that this epoch reads."""
-        return [dataset.version for dataset in self._datasets]
+        return self._sources.versions
+
+    @property
+    def skipped(self) -> int:
+        """Damaged packs that became fillers so far, in this process and in DataLoader workers."""
+        return self._shared.skipped
+
+    @property
+    def damages(self) -> list[DamageError]:
+        """What was skipped in this process, at most the first hundred."""
+        return self._skips.damages
 
     def __len__(self) -> int:
         """Packs of a whole epoch on this rank."""
@@ -149,9 +150,9 @@ class PackedShards(_Iterable):
         if self._loaded and epoch == self.epoch:
             return
         if epoch != self.epoch:
-            self._datasets = self._newest
+            self._sources = self._newest
         self._finished = self._loaded = False
-        self._begin(epoch)
+        self._begin(Position(epoch))
 
     def loss_tokens(self, step: int) -> int:
         """Tokens with loss of a step, all ranks and the bundle together: from the index alone, the
@@ -160,7 +161,8 @@ class PackedShards(_Iterable):
         if not 0 <= step < self.steps:
             raise ValueError(f"step {step} of {self.steps}")
         if self._loss is None:
-            self._loss = LossTokens(self._plan, self.world_size, self._items, self._cache())
+            had = self._position.items
+            self._loss = LossTokens(self._plan, self.world_size, had, self._cache())
         return self._loss.of(step)
 
     def __iter__(self) -> Iterator[Pack]:
@@ -177,52 +179,49 @@ class PackedShards(_Iterable):
 
     def _iterate(self, kinds: tuple[Any, Any]) -> Iterator[Any]:
         turn = self._turn = object()
-        worker, workers = _worker()
-        if worker >= 0 and self._shared is not None:
-            self._shared[1] = 1
+        number, workers = worker()
+        if number >= 0:
+            self._shared.iterates()
             if not self._loaded:
-                self.set_epoch(int(self._shared[0]))
+                self.set_epoch(self._shared.epoch)
         elif self._finished:
             self.set_epoch(self.epoch + 1)
-        first = self._following if self._following >= 0 else self._start + max(worker, 0)
+        position, seen = self._position, 0
+        first = position.following if position.following >= 0 else self._start + max(number, 0)
         numbers = range(first, len(self), workers)
-        share = Share(self._plan, self.rank, self.world_size, numbers, self._items)
+        share = Share(self._plan, self.rank, self.world_size, numbers, position.items)
         rules = Rules(*kinds, self._check, self._skip)
         stream = Stream(share, rules, self._io, self._cache())
-        self._loaded, self._next, seen, in_a_row = False, first, 0, 0
+        notes, skips = stream.notes, self._skips
+        self._loaded, self._next = False, first
         try:
-            for batch in stream.batches():
-                if batch.damages:
-                    in_a_row = skipped_in_a_row(batch.lost, in_a_row)
-                    self._report(batch.damages, sum(batch.lost), in_a_row)
-                else:
-                    in_a_row = 0
-                for pack in batch.packs:
-                    if turn is not self._turn:
-                        raise RuntimeError("a newer iteration of this reader has begun")
-                    seen += 1
-                    self._next += workers  # before the trainer has it: it may ask for the state now
-                    yield pack
+            for pack in stream.packs():
+                if turn is not self._turn:
+                    raise RuntimeError("a newer iteration of this reader has begun")
+                while notes:
+                    skips.note(notes.popleft())
+                if type(pack) is Lost:
+                    skips.lose(pack.error)
+                    pack = pack.filler
+                elif self._skip:
+                    skips.end_row()
+                seen += 1
+                self._next += workers  # before the trainer has it: it may ask for the state now
+                yield pack
         finally:
             stream.close()
-        assert seen == len(numbers), f"{seen} packs seen of {len(numbers)}"
+        while notes:
+            skips.note(notes.popleft())
+        if seen != len(numbers):
+            raise RuntimeError(f"{seen} packs were read of {len(numbers)}: report this as a bug")
         self._finished = True
-
-    def _report(self, damages: list[DamageError], lost: int, in_a_row: int) -> None:
-        for error in damages:
-            _LOG.warning("skipped: %s", error)
-        self.damages += damages[: _REPORTED - len(self.damages)]
-        self.skipped += lost
-        if in_a_row >= MOST_SKIPPED:
-            error = damages[-1]
-            what = f"{in_a_row} packs in a row are damaged, the last: {error}"
-            raise DamageError(what, error.shard, error.member, error.offset)
 
     def _cache(self) -> Cache | None:
         """Made anew for each use: a worker process has its own, in the same folder."""
-        if not any(is_remote(dataset.root) for dataset in self._datasets):
+        if not self._sources.remote:
             return None
-        return Cache(self._io.cache or default_cache(), self._io.cache_bytes, self._io.retry)
+        folder = Path(self._io.cache or default_cache())
+        return Cache(folder, self._io.cache_bytes, self._io.retry)
 
     def state_dict(self, taken: int | None = None) -> dict[str, Any]:
         """Where this rank stands, as JSON may hold it, below 1 KB.
@@ -230,31 +229,31 @@ class PackedShards(_Iterable):
         Counts what this object has handed out. A DataLoader with workers iterates over copies of
         it: pass how many packs were `taken` from the loader since its iteration began.
         """
-        worker, workers = _worker()
-        if taken is None and worker < 0 and self._shared is not None and self._shared[1]:
+        number, workers = worker()
+        if taken is None and number < 0 and self._shared.copied:
             what = "a DataLoader's workers iterate over copies of this reader, so it does not know"
             raise StateError(f"{what} where they stand: state_dict(taken), with the packs taken")
         now = self._next if taken is None else self._start + taken
-        epoch, items, packs = self.epoch, self._items, self._packs
-        if worker < 0:
-            if now >= len(self) and (taken is not None or self._finished or now > self._start):
-                epoch, now, items, packs = epoch + 1, 0, 0, 0
-            if now > self._start or epoch > self.epoch:
-                step, packs = divmod(now, self._bundle)
-                items = max(items, step * self.world_size)
+        position = self._position
+        if number >= 0:
+            now = max(now, self._start + number)
+        elif now >= len(self):
+            position = Position(self.epoch + 1)
+        elif now > self._start:
+            position = position.after(now, self.world_size, self._bundle)
         return State(
             versions=self.versions,
-            digest=self._digest(),
+            digest=self._sources.digest,
             seed=self.seed,
-            epoch=epoch,
+            epoch=position.epoch,
             shuffle=self._shuffle,
             bundle=self._bundle,
-            items=items,
-            packs=packs,
+            items=position.items,
+            packs=position.packs,
             world_size=self.world_size,
-            worker=worker,
-            workers=workers if worker >= 0 else 0,
-            next=self._next if self._next > self._start else self._start + max(worker, 0),
+            worker=number,
+            workers=workers if number >= 0 else 0,
+            next=now,
         ).to_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -263,85 +262,14 @@ class PackedShards(_Iterable):
 
         Raises StateError where the state does not fit, and what opening its versions raises.
         """
-        found = loader_state(state)
-        told, taken = found if found else (state_of(state), 0)
-        worker, workers = _worker()
-        if not found and (told.worker, told.workers) != (worker, workers if worker >= 0 else 0):
-            what = f"of worker {told.worker} of {told.workers}, this is {worker} of {workers}"
-            if told.worker >= 0 or worker < 0:
-                raise StateError(f"worker: {what}: load the whole state of the loader instead")
-        self._check_settings(told)
-        if told.packs and told.world_size != self.world_size:
-            what = f"taken inside a bundle on {told.world_size} ranks"
-            raise StateError(f"packs: {what}: resume on as many, or take states between bundles")
-        self._open_versions(told)
+        told, position = position_of(state, self.world_size)
+        check_settings(told, seed=self.seed, shuffle=self._shuffle, bundle=self._bundle)
+        self._sources = self._newest
+        if position.begun:  # an epoch keeps its versions; one that has not begun takes the newest
+            self._sources = self._newest.at(told.versions, told.digest, self._io.retry)
         self._finished = False
-        following = told.next if told.worker >= 0 and not found else -1
-        self._begin(told.epoch, told.items, told.packs, following)
-        if taken:
-            self._resume_after(told, taken)
+        self._begin(position)
+        if position.following < 0 and self._start >= len(self):  # over: of a loader that ended
+            self._sources = self._newest
+            self._begin(Position(position.epoch + 1))
         self._loaded = True
-
-    def _resume_after(self, told: State, taken: int) -> None:
-        """Stand after so many more packs of each rank of the loader whose state it is."""
-        start = told.items // told.world_size * told.bundle + told.packs
-        step, packs = divmod(start + taken, told.bundle)
-        if packs and told.world_size != self.world_size:
-            raise StateError("taken inside a bundle: resume on as many ranks")
-        self._begin(told.epoch, max(told.items, step * told.world_size), packs)
-
-    def _check_settings(self, told: State) -> None:
-        for name, ours in (
-            ("seed", self.seed),
-            ("shuffle", self._shuffle),
-            ("bundle", self._bundle),
-        ):
-            if getattr(told, name) != ours:
-                raise StateError(f"{name}: the state has {getattr(told, name)}, the reader {ours}")
-
-    def _open_versions(self, told: State) -> None:
-        """An epoch that has begun keeps its versions; one that has not takes the newest."""
-        self._datasets = self._newest
-        begun = told.items or told.packs or told.worker >= 0
-        if not begun or told.digest == self._digest():
-            return
-        if len(told.versions) != len(self._newest):
-            what = f"of {len(told.versions)} data sets, the reader has {len(self._newest)}"
-            raise StateError(f"versions: {what}")
-        self._datasets = [
-            open_dataset(one.root, self._io.retry, version)
-            for one, version in zip(self._newest, told.versions, strict=True)
-        ]
-        if told.digest != self._digest():
-            roots = ", ".join(one.root for one in self._newest)
-            what = f"those of versions {told.versions} of {roots}, or the weights, are others"
-            raise StateError(f"digest: not of these shards: {what}")
-
-    def _digest(self) -> str:
-        parts = [f"{one.digest} {one.lanes}" for one in self._datasets]
-        text = "\n".join([*parts, str(self._quotas)])
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _check_ranks(datasets: list[Dataset], rank: int, world_size: int) -> None:
-    lanes = min(dataset.lanes for dataset in datasets)
-    if not 0 <= rank < world_size:
-        raise ValueError(f"rank {rank} of world size {world_size}")
-    if lanes % world_size:
-        what = f"does not divide the {lanes} lanes of the data: build it with more lanes, or use"
-        raise ValueError(f"world_size {world_size} {what} a power of two up to {lanes}")
-
-
-def _bundle_of(datasets: list[Dataset]) -> int:
-    """As many packs a step as the data was packed for."""
-    bundles = {dataset.bundle for dataset in datasets}
-    if len(bundles) > 1 or 0 in bundles:
-        raise ValueError("bundle: the data was packed for several sizes of a bundle: pass one")
-    return bundles.pop()
-
-
-def _worker() -> tuple[int, int]:
-    """Number of this DataLoader worker and how many there are; -1, 1 outside of one."""
-    torch_data = sys.modules.get("torch.utils.data")
-    info = torch_data.get_worker_info() if torch_data else None
-    return (info.id, info.num_workers) if info else (-1, 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 
@@ -18,7 +17,6 @@ import numpy as np
 from patchpack.cache import Cache, Wanted
 from patchpack.dataset import Dataset, Shard
 from patchpack.errors import damage
-from patchpack.index import Index
 from patchpack.order import Ints
 from patchpack.transfer import is_remote
 
@@ -30,11 +28,12 @@ _LOOK_S = 0.1
 class Span:
     """Bytes `start` up to `stop` of a shard; opened by a `Spans`."""
 
-    __slots__ = ("_descriptor", "_opening", "dataset", "dropped", "shard", "start", "stop")
+    __slots__ = ("_descriptor", "_opening", "dataset", "dropped", "ended", "shard", "start", "stop")
 
     def __init__(self, dataset: Dataset, shard: Shard, start: int, stop: int) -> None:
         self.dataset, self.shard, self.start, self.stop = dataset, shard, start, stop
         self.dropped = False
+        self.ended = False  # whether the end of the archive was looked at
         self._descriptor = -1
         self._opening: Future[int] | None = None
 
@@ -43,13 +42,19 @@ class Span:
         """In the cache."""
         return f"{self.shard.sha256}-{self.start}-{self.stop}"
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Bytes of the shard, fewer where the file ends. Raises DamageError if it is not there."""
+    @property
+    def descriptor(self) -> int:
+        """Of the open file, whose first byte is `start`. Raises DamageError if there is none."""
         if self._descriptor < 0:
             self._descriptor = self._opened()
-        data = os.pread(self._descriptor, size, offset - self.start)
-        while len(data) < size:  # Linux gives at most 2 GiB at once
-            more = os.pread(self._descriptor, size - len(data), offset - self.start + len(data))
+        return self._descriptor
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the shard, fewer where the file ends."""
+        data = b""
+        while len(data) < size:
+            place = offset - self.start + len(data)
+            more = os.pread(self.descriptor, size - len(data), place)
             if not more:
                 break
             data += more
@@ -74,16 +79,16 @@ class Spans:
         self._lock = Lock()
         self._known: dict[tuple[str, str, int], Span] = {}
 
-    def of(self, dataset: Dataset, shard: Shard, index: Index) -> tuple[list[Span], Ints]:
-        """The spans of a shard, and of each pack which one it lies in."""
+    def of(self, dataset: Dataset, shard: Shard, offsets: Ints, rows: Ints) -> list[Span]:
+        """Of each of these rows of a shard the span that it lies in; `offsets` of all its packs."""
         if not is_remote(dataset.root):
-            return [self._span(dataset, shard, 0, shard.size)], np.zeros(len(index), np.int64)
-        offsets = index["offset"].astype(np.int64)
-        bucket = offsets // SPAN_BYTES
-        _, first, number = np.unique(bucket, return_index=True, return_inverse=True)
-        bounds = [*offsets[first].tolist(), shard.size]
-        spans = [self._span(dataset, shard, start, stop) for start, stop in pairwise(bounds)]
-        return spans, number
+            return [self._span(dataset, shard, 0, shard.size)] * len(rows)
+        bucket, which = np.unique(offsets[rows] // SPAN_BYTES, return_inverse=True)
+        bounds = np.append(offsets, shard.size)
+        first = bounds[np.searchsorted(offsets, bucket * SPAN_BYTES)].tolist()
+        end = bounds[np.searchsorted(offsets, (bucket + 1) * SPAN_BYTES)].tolist()
+        spans = [self._span(dataset, shard, *both) for both in zip(first, end, strict=True)]
+        return [spans[one] for one in which.tolist()]
 
     def start(self, spans: Sequence[Span]) -> None:
         """Begin to open them, in this order."""

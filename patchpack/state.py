@@ -67,22 +67,3 @@ def state_of(value: object) -> State:
     if min(state.epoch, state.items, state.packs) < 0 or state.world_size < 1 or state.bundle < 1:
         raise StateError("epoch, items, packs, world_size, bundle: below what they can be")
     return state
-
-
-def loader_state(value: dict[str, Any]) -> tuple[State, int] | None:
-    """Of a state of torchdata's StatefulDataLoader: the reader's state when its workers began, and
-    how many packs of the rank have been handed out since; None for anything else.
-
-    Raises StateError where they cannot be told, because the loader made batches.
-    """
-    snapshot = value.get("_snapshot")
-    if not isinstance(snapshot, dict):
-        return None
-    workers = [state_of(one["dataset_state"]) for one in snapshot["_worker_snapshots"].values()]
-    since = int(value["_steps_since_snapshot"])
-    first = workers[0]
-    starts = first.items // first.world_size * first.bundle + first.packs
-    had = sum((one.next - starts - one.worker) // one.workers for one in workers)
-    if had != int(snapshot["_snapshot_step"]):
-        raise StateError("of a loader that made batches: give it batch_size=None")
-    return first, had + since

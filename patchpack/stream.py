@@ -6,18 +6,20 @@ pack. Chunks are prepared one ahead where that means to wait for a network.
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from patchpack.cache import Cache
-from patchpack.checks import Entry, check_end, check_pack, cut_short
-from patchpack.chunks import CHUNK_PACKS, Chunk, chunk_of
+from patchpack.checks import Row, check_end, check_pack, cut_short
+from patchpack.chunks import CHUNK_PACKS, REMOTE_CHUNK_PACKS, Chunk, chunk_of
 from patchpack.container import FormatError
 from patchpack.errors import DamageError, damage
 from patchpack.header import Header, from_json
@@ -49,30 +51,29 @@ class Share:
 class Rules(Generic[T]):
     """What becomes of the bytes of a pack."""
 
-    make: Callable[[Entry, bytes], T]
+    make: Callable[[Row, bytes], T]
     make_filler: Callable[[Pack], T]
     check: bool
     skip: bool
     """Damaged packs become fillers."""
 
 
-class Batch(NamedTuple, Generic[T]):
-    """A few packs, and what was damaged among them; `lost` of them are fillers for that."""
+class Lost(NamedTuple):
+    """A filler in the place of a damaged pack."""
 
-    packs: list[T]
-    damages: list[DamageError]
-    lost: list[bool]
+    filler: Any
+    error: DamageError
 
 
 @dataclass(eq=False)
 class Stream(Generic[T]):
-    """Iterate over `batches` once, and then `close`."""
+    """Iterate over `packs` once, and then `close`. `notes` gathers damage that costs no pack."""
 
     share: Share
     rules: Rules[T]
     io: IO
     cache: Cache | None
-    _ended: set[Span] = field(default_factory=set)
+    notes: deque[DamageError] = field(default_factory=deque)
     _lock: Any = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
@@ -81,25 +82,31 @@ class Stream(Generic[T]):
         self._spans = Spans(self.cache)
         self._indexes = Indexes(self.cache, 2 * lanes)
         remote = any(is_remote(dataset.root) for dataset in datasets)
+        self._size = REMOTE_CHUNK_PACKS if remote else CHUNK_PACKS
         self._preparer = ThreadPoolExecutor(1, "patchpack-prepare") if remote else None
         threads = self.io.threads
         self._readers = ThreadPoolExecutor(threads, "patchpack-read") if threads else None
 
-    def batches(self) -> Iterator[Batch[T]]:
-        """All packs in order. Raises DamageError unless damage is to be skipped, and OSError."""
-        size = max(1, self.io.prefetch // (2 * self.io.threads)) if self._readers else 1
+    def packs(self) -> Iterator[T | Lost]:
+        """All in order. Raises DamageError unless damage is to be skipped, and OSError."""
+        return self._one_by_one() if self._readers is None else self._ahead(self._readers)
+
+    def _one_by_one(self) -> Iterator[T | Lost]:
+        for chunk in self._chunks():
+            count = range(len(chunk.entries))
+            yield from map(self._read, chunk.entries, chunk.spans, repeat(chunk), count)
+
+    def _ahead(self, readers: ThreadPoolExecutor) -> Iterator[T | Lost]:
+        size = max(1, self.io.prefetch // (2 * self.io.threads))
         most = max(1, self.io.prefetch // size)
-        pending: deque[Future[Batch[T]]] = deque()
+        pending: deque[Future[list[T | Lost]]] = deque()
         for chunk in self._chunks():
             for first in range(0, len(chunk.entries), size):
-                if self._readers is None:
-                    yield self._read(chunk, first, first + size)
-                    continue
-                pending.append(self._readers.submit(self._read, chunk, first, first + size))
+                pending.append(readers.submit(self._read_some, chunk, first, first + size))
                 if len(pending) >= most:
-                    yield pending.popleft().result()
+                    yield from pending.popleft().result()
         while pending:
-            yield pending.popleft().result()
+            yield from pending.popleft().result()
 
     def close(self) -> None:
         """Let go of files and threads."""
@@ -112,7 +119,7 @@ class Stream(Generic[T]):
 
     def _chunks(self) -> Iterator[Chunk]:
         """One after another; what neither this one nor the last one needs is closed."""
-        firsts = range(0, len(self.share.numbers), CHUNK_PACKS)
+        firsts = range(0, len(self.share.numbers), self._size)
         before: set[Span] = set()
         coming: Future[Chunk] | None = None
         for first in firsts:
@@ -120,101 +127,85 @@ class Stream(Generic[T]):
             now = set(chunk.spans)
             self._spans.close(but=before | now)
             before = now
-            if self._preparer and first + CHUNK_PACKS < len(self.share.numbers):
-                coming = self._preparer.submit(self._prepare, first + CHUNK_PACKS)
+            if self._preparer and first + self._size < len(self.share.numbers):
+                coming = self._preparer.submit(self._prepare, first + self._size)
             yield chunk
 
     def _prepare(self, first: int) -> Chunk:
         share = self.share
-        numbers = np.array(share.numbers[first : first + CHUNK_PACKS], np.int64)
+        mine = share.numbers[first : first + self._size]
+        numbers = np.arange(mine.start, mine.stop, mine.step, dtype=np.int64)
         step, inside = np.divmod(numbers, share.plan.bundle)
         items = step * share.world_size + share.rank
         places = share.plan.places(items, inside)
-        chunk = chunk_of(places, share.plan.datasets, self._indexes, self._spans)
+        had = items < share.had
+        chunk = chunk_of(places, had, share.plan.datasets, self._indexes, self._spans)
         self._spans.start(list(dict.fromkeys(chunk.spans)))
-        chunk.had[:] = (items < share.had).tolist()
         return chunk
 
-    def _read(self, chunk: Chunk, first: int, end: int) -> Batch[T]:
-        packs: list[T] = []
-        damages: list[DamageError] = []
-        lost: list[bool] = []
-        for number in range(first, min(end, len(chunk.entries))):
-            try:
-                entry, span = chunk.entries[number], chunk.spans[number]
-                if self.rules.check and span not in self._ended:
-                    damages += self._check_end(span)
-                if chunk.had[number]:
-                    packs.append(self.rules.make_filler(_stand_in(chunk, number)))
-                else:
-                    packs.append(self._pack(entry, span))
-                lost.append(False)
-            except DamageError as error:
-                self._spans.forget(chunk.spans[number])
-                if not self.rules.skip:
-                    raise
-                damages.append(error)
-                packs.append(self.rules.make_filler(_stand_in(chunk, number)))
-                lost.append(True)
-        return Batch(packs, damages, lost)
+    def _read_some(self, chunk: Chunk, first: int, end: int) -> list[T | Lost]:
+        some = slice(first, end)
+        numbers = range(first, end)
+        return list(map(self._read, chunk.entries[some], chunk.spans[some], repeat(chunk), numbers))
 
-    def _pack(self, entry: Entry, span: Span) -> T:
-        data = span.read(entry.offset, entry.size)
-        if len(data) < entry.size:
-            raise cut_short(span.shard.name, entry, len(data))
-        if self.rules.check:
-            check_pack(span.shard.name, entry, data)
+    def _read(self, row: Row, span: Span, chunk: Chunk, number: int) -> T | Lost:
+        rules = self.rules
         try:
-            return self.rules.make(entry, data)
-        except FormatError as error:
-            name = span.shard.name
-            raise damage(name, entry.key.decode(), entry.offset, str(error)) from None
+            if rules.check and not span.ended:
+                self._check_end(span)
+            if chunk.had and chunk.had[number]:
+                return rules.make_filler(_stand_in(chunk, number))
+            data = os.pread(span.descriptor, row[2], row[1] - span.start)
+            if len(data) < row[2]:
+                data = span.read(row[1], row[2])  # Linux gives at most 2 GiB at once
+            if len(data) < row[2]:
+                raise cut_short(span.shard.name, row, len(data))
+            if rules.check:
+                check_pack(span.shard.name, row, data)
+            try:
+                return rules.make(row, data)
+            except FormatError as error:
+                raise damage(span.shard.name, row[0].decode(), row[1], str(error)) from None
+        except DamageError as error:
+            self._spans.forget(span)
+            if not rules.skip:
+                raise
+            return Lost(rules.make_filler(_stand_in(chunk, number)), error)
 
-    def _check_end(self, span: Span) -> list[DamageError]:
-        """What is wrong behind the last pack; a shard that ends before it is told by its packs."""
+    def _check_end(self, span: Span) -> None:
+        """Look behind the last pack; of a shard that ends before it the packs tell."""
         with self._lock:
-            if span in self._ended or span.stop < span.shard.size:
-                self._ended.add(span)
-                return []
-            self._ended.add(span)
+            if span.ended:
+                return
+            span.ended = True
         start = span.shard.size - len(END)
-        if not span.read(start - 1, 1):
-            return []
+        if span.stop < span.shard.size or not span.read(start - 1, 1):
+            return
         try:
             check_end(span.shard.name, span.read(start, len(END) + 1), start, span.shard.size)
         except DamageError as error:
             self._spans.forget(span)
             if not self.rules.skip:
                 raise
-            return [error]
-        return []
+            self.notes.append(error)
 
 
 def _stand_in(chunk: Chunk, number: int) -> Pack:
     """A filler in the place of a pack, as the plan counts on one."""
-    entry, span = chunk.entries[number], chunk.spans[number]
-    head = _header(span, entry) or next(
-        filter(None, map(_header, chunk.spans, chunk.entries)), None
-    )
+    row, span = chunk.entries[number], chunk.spans[number]
+    head = _header(span, row) or next(filter(None, map(_header, chunk.spans, chunk.entries)), None)
     return filler(
-        key=entry.key.decode(),
+        key=row[0].decode(),
         lane=span.shard.lane,
-        row=chunk.rows[number],
+        row=span.shard.first_row + chunk.rows[number],
         positions=head.positions if head else "",
         recipe=head.recipe if head else "",
     )
 
 
-def _header(span: Span, entry: Entry) -> Header | None:
+def _header(span: Span, row: Row) -> Header | None:
+    """That of a pack, if it can be read."""
     try:
-        return from_json(span.read(entry.header_offset, entry.header_size))
+        return from_json(span.read(row[3], row[4]))
     except FormatError:
         return None
-
-
-def skipped_in_a_row(lost: Sequence[bool], before: int) -> int:
-    """How many fillers for damaged packs end a sequence that follows `before` of them."""
-    for back, one in enumerate(reversed(lost)):
-        if not one:
-            return back
-    return before + len(lost)

@@ -18,16 +18,15 @@ from mmap import ALLOCATIONGRANULARITY, PROT_READ, mmap
 from pathlib import Path
 from typing import NamedTuple
 
+from patchpack.ustar import BLOCK, END, ustar_header
 from schemas.errors import ContractError
 from workers.durable import whole_file, write_all
 
-BLOCK = 512
 MAX_KEY_BYTES = 88
 """`<key>.safetensors` must fit the 100 bytes that ustar has for a name."""
 MAX_MEMBER_BYTES = (1 << 33) - 1
 """ustar has 11 octal digits for a size."""
 
-_END = bytes(2 * BLOCK)
 _CHECKED_TOGETHER = 16 << 20
 _MEMBER_NAME = re.compile(rf"[0-9A-Za-z_-]{{1,{MAX_KEY_BYTES}}}\.(json|safetensors)")
 
@@ -104,8 +103,8 @@ class ShardWriter:
 
     def finish(self) -> ShardSummary:
         """Write the end of the archive; nothing can be added after it."""
-        write_all(self._descriptor, [memoryview(_END)])
-        self._size += len(_END)
+        write_all(self._descriptor, [memoryview(END)])
+        self._size += len(END)
         self._check_so_far()
         records = tuple(record for part in self._checking for record in part.result())
         return ShardSummary(self._name, self._size, self._sha256.hexdigest(), records)
@@ -162,14 +161,4 @@ def _tar_header(name: str, size: int) -> bytes:
         raise ContractError(f"{name!r}: a key has 1 to {MAX_KEY_BYTES} letters, digits, - or _")
     if size > MAX_MEMBER_BYTES:
         raise ContractError(f"{name} has {size} bytes; a tar member holds {MAX_MEMBER_BYTES}")
-    before = [
-        name.encode().ljust(100, b"\0"),
-        b"0000644\0",  # mode
-        b"0000000\0" * 2,  # owner and group
-        b"%011o\0" % size,
-        b"%011o\0" % 0,  # time
-    ]
-    after = [b"0", bytes(100), b"ustar\0" + b"00", bytes(247)]  # a file; no link, no names
-    # the checksum counts its own eight bytes as spaces
-    checksum = sum(b"".join(before + after)) + 8 * ord(" ")
-    return b"".join([*before, b"%06o\0 " % checksum, *after])
+    return ustar_header(name.encode(), size)

@@ -76,7 +76,9 @@ def test_a_worker_tells_of_damage_and_counts_nothing_twice(tmp_path: Path) -> No
     with pytest.raises(DamageError, match=f"{shard.name}: .*at byte"):
         keys_of(loader_of(PackedShards(made.root)))
     skipping = PackedShards(made.root, on_error="skip")
-    assert len(keys_of(loader_of(skipping))) == 10
+    for epoch in (1, 2):
+        assert len(keys_of(loader_of(skipping))) == 10
+        assert skipping.skipped == epoch
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -103,9 +105,9 @@ def test_a_stateful_loader_resumes_itself_and_other_readers(
     assert keys_of(third) == whole[9:]
     if not workers:  # then the reader keeps its own state
         return
-    for one, count in ((state, 5), (second.state_dict(), 9)):
+    for told, count in ((state, 5), (second.state_dict(), 9)):
         other = PackedShards(made.root)
-        other.load_state_dict(one)
+        other.load_state_dict(told)
         assert keys_of(other) == keys_of(PackedShards(made.root))[2 * count :]
 
 
@@ -125,6 +127,18 @@ def test_epochs_of_a_stateful_loader_follow_one_another(made: Packed, workers: i
     for epoch in range(3):
         reader.set_epoch(epoch)
         assert keys_of(loader) == keys_of(PackedShards(made.root, epoch=epoch))
+
+
+def test_the_state_of_a_loader_at_the_end_of_an_epoch_is_the_start_of_the_next(
+    made: Packed,
+) -> None:
+    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+    loader = stateful(PackedShards(made.root), batch_size=None, num_workers=2)
+    list(loader)
+    other = PackedShards(made.root)
+    other.load_state_dict(loader.state_dict())
+    assert other.epoch == 1
+    assert keys_of(other) == keys_of(PackedShards(made.root, epoch=1))
 
 
 @pytest.fixture

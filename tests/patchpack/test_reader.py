@@ -198,8 +198,11 @@ def test_what_cannot_be_is_said_at_once(made: Packed, tmp_path: Path) -> None:
         PackedShards("nothing")
     with pytest.raises(ValueError, match="gs:// is not among"):
         PackedShards("gs://bucket/data")
-    with pytest.raises(ValueError, match="prefetch from 1 to 256"):
+    with pytest.raises(ValueError, match="prefetch from 1 to 128"):
         IO(prefetch=0)
+    for wrong in ({"bundle": 0}, {"epoch": -1}, {"on_error": "ignore"}):
+        with pytest.raises(ValueError, match="on_error is raise or skip, epoch at least 0"):
+            PackedShards(made.root, **wrong)
     with pytest.raises(ValueError, match="holds no packs"):
         PackedShards(packed(tmp_path / "empty", []).root)
 
