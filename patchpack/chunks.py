@@ -14,7 +14,7 @@ import numpy.typing as npt
 from patchpack.checks import Row
 from patchpack.dataset import Dataset, Shard
 from patchpack.indexes import Indexes
-from patchpack.order import Ints
+from patchpack.order import Ints, distinct
 from patchpack.plan import Places
 from patchpack.spans import Span, Spans
 
@@ -49,7 +49,8 @@ def chunk_of(
     stripes = max(len(dataset.stripes) for dataset in datasets)
     lanes = max(dataset.lanes for dataset in datasets)
     shards = (places.dataset * stripes + places.stripe) * lanes + places.lane
-    unique, number = np.unique(shards, return_inverse=True)
+    unique = distinct(shards)
+    number = np.searchsorted(unique, shards)
     pairs = [
         _shard(datasets, one // (stripes * lanes), one // lanes % stripes, one % lanes)
         for one in unique.tolist()

@@ -32,6 +32,7 @@ def attempt(url: str, start: int, stop: int | None, timeout_s: float) -> Iterato
         with urlopen(request, timeout=timeout_s) as answer:
             yield from _body(answer, start, stop)
     except HTTPError as error:
+        error.close()
         if error.code == 416:  # the file ends before
             return
         raise of_status(error.code, url) from None

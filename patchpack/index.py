@@ -7,6 +7,7 @@ not say how many members it should have, so damage in one ends it silently.
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,19 +55,29 @@ def decode_index(data: Buffer) -> Index:
     Raises FormatError unless the rows are of this format and follow one another without a gap, each
     with its members inside: a span from here can be read once its end is known to be in the file.
     """
+    start = 10 + int.from_bytes(data[8:10], "little")
+    shape, dtype = _npy_header(bytes(data[:start]))
+    rows = memoryview(data)[start:]
+    count = len(rows) // INDEX.itemsize
+    if dtype != INDEX or shape != (count,) or len(rows) % INDEX.itemsize:
+        raise FormatError(f"index: {shape} of {str(dtype)[:100]} in {len(rows)} bytes")
+    index: Index = np.frombuffer(rows, INDEX)
+    _check_spans(index)
+    return index
+
+
+@lru_cache(maxsize=64)
+def _npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype; those of the shards of a stripe set are parsed once."""
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     except ValueError as error:
         raise FormatError(f"index: {error}") from None
-    rows = memoryview(data)[stream.tell() :]
-    count = len(rows) // INDEX.itemsize
-    if version != (1, 0) or dtype != INDEX or shape != (count,) or len(rows) % INDEX.itemsize:
-        raise FormatError(f"index: {shape} of {str(dtype)[:100]} in {len(rows)} bytes")
-    index: Index = np.frombuffer(rows, INDEX)
-    _check_spans(index)
-    return index
+    if version != (1, 0):
+        raise FormatError(f"index: npy version {version}")
+    return shape, dtype
 
 
 def _check_spans(index: Index) -> None:

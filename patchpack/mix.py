@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from patchpack.order import Ints, Key, permutation
+from patchpack.order import Ints, Key, distinct, permutation
 
 BLOCK = 4096
 
@@ -51,7 +51,7 @@ class Mixture:
             return np.zeros_like(numbers), numbers
         block, inside = numbers // BLOCK, numbers % BLOCK
         which, before = np.empty_like(numbers), np.empty_like(numbers)
-        for one in np.unique(block).tolist():
+        for one in distinct(block).tolist():
             chosen = block == one
             drawn, earlier = _block_of(self, one)
             which[chosen] = drawn[inside[chosen]]

@@ -19,6 +19,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Philox
 
 Ints = npt.NDArray[np.int64]
 Key = tuple[int, int]
@@ -41,8 +42,17 @@ def key_of(*parts: str | int) -> Key:
 def words(key: Key, stream: tuple[int, int], count: int) -> npt.NDArray[np.uint64]:
     """[count] 64-bit words; streams of one key are independent of each other."""
     counter = np.array([0, 0, *stream], np.uint64)
-    generator = np.random.Philox(key=np.array(key, np.uint64), counter=counter)
+    generator = Philox(key=np.array(key, np.uint64), counter=counter)
     return np.asarray(generator.random_raw(count), np.uint64)
+
+
+def distinct(values: Ints) -> Ints:
+    """The different values, ascending.
+
+    `np.unique` imports numpy.ma when it is called first, which takes longer than the first pack.
+    """
+    ordered = np.sort(values)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
 def permutation(key: Key, stream: tuple[int, int], size: int) -> Ints:
@@ -94,7 +104,7 @@ class EpochOrder:
         window = group // self.window
         found = np.empty_like(group)
         both = (stripe << 32) + window
-        for one in np.unique(both).tolist():
+        for one in distinct(both).tolist():
             chosen = np.flatnonzero(both == one)
             first = (one & 0xFFFFFFFF) * self.window
             order = self._rows(one >> 32, one & 0xFFFFFFFF)

@@ -17,7 +17,7 @@ import numpy as np
 
 from patchpack.dataset import Dataset
 from patchpack.mix import Mixture
-from patchpack.order import EpochOrder, Ints, epoch_order, key_of
+from patchpack.order import EpochOrder, Ints, distinct, epoch_order, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ class Plan:
         draws = items // self.run + self.epoch * sum(self._runs)
         which, turn = self._mixture.draws(draws)
         stripe, lane, row = (np.empty_like(items) for _ in range(3))
-        for one in np.unique(which).tolist():
+        for one in distinct(which).tolist():
             chosen = which == one
             own_epoch, run = np.divmod(turn[chosen], self._runs[one])
             place = items[chosen] % self.run
-            for epoch in np.unique(own_epoch).tolist():
+            for epoch in distinct(own_epoch).tolist():
                 now = own_epoch == epoch
                 there = np.flatnonzero(chosen)[now]
                 found = self._located(one, epoch, run[now], place[now])

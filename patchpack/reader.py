@@ -192,7 +192,7 @@ class PackedShards(_Iterable):
         share = Share(self._plan, self.rank, self.world_size, numbers, position.items)
         rules = Rules(*kinds, self._check, self._skip)
         stream = Stream(share, rules, self._io, self._cache())
-        notes, skips = stream.notes, self._skips
+        notes, skips, skip = stream.notes, self._skips, self._skip
         self._loaded, self._next = False, first
         try:
             for pack in stream.packs():
@@ -203,7 +203,7 @@ class PackedShards(_Iterable):
                 if type(pack) is Lost:
                     skips.lose(pack.error)
                     pack = pack.filler
-                elif self._skip:
+                elif skip:
                     skips.end_row()
                 seen += 1
                 self._next += workers  # before the trainer has it: it may ask for the state now

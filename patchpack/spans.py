@@ -17,7 +17,7 @@ import numpy as np
 from patchpack.cache import Cache, Wanted
 from patchpack.dataset import Dataset, Shard
 from patchpack.errors import damage
-from patchpack.order import Ints
+from patchpack.order import Ints, distinct
 from patchpack.transfer import is_remote
 
 SPAN_BYTES = 16 << 20
@@ -28,13 +28,13 @@ _LOOK_S = 0.1
 class Span:
     """Bytes `start` up to `stop` of a shard; opened by a `Spans`."""
 
-    __slots__ = ("_descriptor", "_opening", "dataset", "dropped", "ended", "shard", "start", "stop")
+    __slots__ = ("_opening", "dataset", "descriptor", "dropped", "ready", "shard", "start", "stop")
 
     def __init__(self, dataset: Dataset, shard: Shard, start: int, stop: int) -> None:
         self.dataset, self.shard, self.start, self.stop = dataset, shard, start, stop
         self.dropped = False
-        self.ended = False  # whether the end of the archive was looked at
-        self._descriptor = -1
+        self.ready = False  # open and looked at
+        self.descriptor = -1
         self._opening: Future[int] | None = None
 
     @property
@@ -42,15 +42,23 @@ class Span:
         """In the cache."""
         return f"{self.shard.sha256}-{self.start}-{self.stop}"
 
-    @property
-    def descriptor(self) -> int:
-        """Of the open file, whose first byte is `start`. Raises DamageError if there is none."""
-        if self._descriptor < 0:
-            self._descriptor = self._opened()
-        return self._descriptor
+    def open(self) -> None:
+        """Wait until it is open; nobody who was told to end waits for a slow network.
+
+        Raises DamageError for a shard that is not there, and what transfers raise.
+        """
+        assert self._opening is not None
+        while not self.dropped:
+            done, _ = wait([self._opening], timeout=_LOOK_S)
+            if done:
+                self.descriptor = self._opening.result()
+                return
+        raise CancelledError
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the shard, fewer where the file ends."""
+        if self.descriptor < 0:
+            self.open()
         data = b""
         while len(data) < size:
             place = offset - self.start + len(data)
@@ -59,15 +67,6 @@ class Span:
                 break
             data += more
         return data
-
-    def _opened(self) -> int:
-        """The descriptor once it is there; nobody who was told to end waits for a slow network."""
-        assert self._opening is not None
-        while not self.dropped:
-            done, _ = wait([self._opening], timeout=_LOOK_S)
-            if done:
-                return self._opening.result()
-        raise CancelledError
 
 
 class Spans:
@@ -83,12 +82,13 @@ class Spans:
         """Of each of these rows of a shard the span that it lies in; `offsets` of all its packs."""
         if not is_remote(dataset.root):
             return [self._span(dataset, shard, 0, shard.size)] * len(rows)
-        bucket, which = np.unique(offsets[rows] // SPAN_BYTES, return_inverse=True)
+        buckets = offsets[rows] // SPAN_BYTES
+        bucket = distinct(buckets)
         bounds = np.append(offsets, shard.size)
         first = bounds[np.searchsorted(offsets, bucket * SPAN_BYTES)].tolist()
         end = bounds[np.searchsorted(offsets, (bucket + 1) * SPAN_BYTES)].tolist()
         spans = [self._span(dataset, shard, *both) for both in zip(first, end, strict=True)]
-        return [spans[one] for one in which.tolist()]
+        return [spans[one] for one in np.searchsorted(bucket, buckets).tolist()]
 
     def start(self, spans: Sequence[Span]) -> None:
         """Begin to open them, in this order."""

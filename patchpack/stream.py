@@ -6,6 +6,7 @@ pack. Chunks are prepared one ahead where that means to wait for a network.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -75,6 +76,7 @@ class Stream(Generic[T]):
     cache: Cache | None
     notes: deque[DamageError] = field(default_factory=deque)
     _lock: Any = field(default_factory=Lock)
+    _closed: bool = False
 
     def __post_init__(self) -> None:
         datasets = self.share.plan.datasets
@@ -86,6 +88,8 @@ class Stream(Generic[T]):
         self._preparer = ThreadPoolExecutor(1, "patchpack-prepare") if remote else None
         threads = self.io.threads
         self._readers = ThreadPoolExecutor(threads, "patchpack-read") if threads else None
+        # an iteration that a program leaves open ends while threads still can
+        atexit.register(self.close)
 
     def packs(self) -> Iterator[T | Lost]:
         """All in order. Raises DamageError unless damage is to be skipped, and OSError."""
@@ -109,7 +113,11 @@ class Stream(Generic[T]):
             yield from pending.popleft().result()
 
     def close(self) -> None:
-        """Let go of files and threads."""
+        """Let go of files and threads; again, do nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
         self._spans.drop()
         if self._preparer:
             self._preparer.shutdown(wait=False, cancel_futures=True)
@@ -150,16 +158,17 @@ class Stream(Generic[T]):
 
     def _read(self, row: Row, span: Span, chunk: Chunk, number: int) -> T | Lost:
         rules = self.rules
+        offset, size = row[1], row[2]
         try:
-            if rules.check and not span.ended:
-                self._check_end(span)
+            if not span.ready:
+                self._look_at(span)
             if chunk.had and chunk.had[number]:
                 return rules.make_filler(_stand_in(chunk, number))
-            data = os.pread(span.descriptor, row[2], row[1] - span.start)
-            if len(data) < row[2]:
-                data = span.read(row[1], row[2])  # Linux gives at most 2 GiB at once
-            if len(data) < row[2]:
-                raise cut_short(span.shard.name, row, len(data))
+            data = os.pread(span.descriptor, size, offset - span.start)
+            if len(data) < size:
+                data = span.read(offset, size)  # Linux gives at most 2 GiB at once
+                if len(data) < size:
+                    raise cut_short(span.shard.name, row, len(data))
             if rules.check:
                 check_pack(span.shard.name, row, data)
             try:
@@ -172,14 +181,15 @@ class Stream(Generic[T]):
                 raise
             return Lost(rules.make_filler(_stand_in(chunk, number)), error)
 
-    def _check_end(self, span: Span) -> None:
-        """Look behind the last pack; of a shard that ends before it the packs tell."""
+    def _look_at(self, span: Span) -> None:
+        """Open a span, and look behind the last pack; of a shard that ends before, packs tell."""
+        span.open()
         with self._lock:
-            if span.ended:
+            if span.ready:
                 return
-            span.ended = True
+            span.ready = True
         start = span.shard.size - len(END)
-        if span.stop < span.shard.size or not span.read(start - 1, 1):
+        if not self.rules.check or span.stop < span.shard.size or not span.read(start - 1, 1):
             return
         try:
             check_end(span.shard.name, span.read(start, len(END) + 1), start, span.shard.size)

@@ -40,7 +40,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 class Run:
     """A training run that stops and goes on: what each stretch hands out, on all ranks."""
 
-    root: Path
+    data: Path | dict[str, float]
     seed: int
     chance: random.Random
     seen: list[list[str]] = field(default_factory=lambda: [[] for _ in range(EPOCHS)])
@@ -48,7 +48,7 @@ class Run:
     def reader(self, rank: int = 0, world_size: int = 1, **more: Any) -> PackedShards:
         threads = self.chance.choice([0, 1, 2, 3])
         io = IO(threads=threads, prefetch=self.chance.choice([1, 2, 7, 16, 64]))
-        return PackedShards(self.root, rank, world_size, self.seed, io=io, **more)
+        return PackedShards(self.data, rank, world_size, self.seed, io=io, **more)
 
     def stretch(self, state: dict[str, Any] | None, bundle: int) -> dict[str, Any]:
         """Some steps on some ranks, from a state to the next."""
@@ -105,10 +105,12 @@ def merged(ranks: list[list[str]], bundle: int, had: int) -> list[str]:
     return keys
 
 
-def check_run(root: Path, bundle: int, seed: int) -> None:
-    run = Run(root, seed, random.Random(seed))
+def check_run(data: Path | dict[str, float], bundle: int, seed: int) -> None:
+    run = Run(data, seed, random.Random(seed))
     planned = [[pack.header.key for pack in run.reader(epoch=epoch)] for epoch in range(EPOCHS)]
-    assert sorted(planned[0]) == sorted(planned[1])
+    if isinstance(data, Path):
+        assert sorted(planned[0]) == sorted(planned[1])
+        assert len(set(planned[0])) == len(planned[0])
     assert planned[0] != planned[1]
     state: dict[str, Any] | None = None
     while len(run.seen[-1]) < len(planned[-1]):
@@ -120,6 +122,12 @@ def check_run(root: Path, bundle: int, seed: int) -> None:
 def test_packs_seen_equal_the_plan_in_its_order(roots: dict[int, Path], seed: int) -> None:
     bundle = 1 + seed % 2
     check_run(roots[bundle], bundle, seed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_several_data_sets_too(roots: dict[int, Path], tmp_path: Path, seed: int) -> None:
+    small = packed(tmp_path / "small", [2], lanes=8, bundle=2)
+    check_run({str(roots[2]): 2, str(small.root): 1}, 2, seed)
 
 
 @pytest.mark.slow
