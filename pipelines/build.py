@@ -83,6 +83,8 @@ def build(
     if merge:
         if base is None:
             raise RecipeError(f"{workshop.output.url} holds no published data set to compact")
+        if len(merge) != 2:
+            raise RecipeError(f"merge takes the first and the last partition, not {list(merge)}")
         base, into = compacted(base, *merge)
         only = [into]
     found = chosen(workshop, only, find(workshop, run, base), base)

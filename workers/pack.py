@@ -21,12 +21,11 @@ from schemas.columns import Ints, one_chunk
 from schemas.tables import PACKED, conform
 from workers.packing.buckets import Packed, bucket_count, join, pack_bucket, rows_of_buckets
 from workers.packing.hashes import instance_hashes
-from workers.packing.isocost import Bundles, bundles, split, timed
+from workers.packing.isocost import Bundles, bundled_packs, bundles, timed
 from workers.packing.items import NO_BOUND, Items, Room
 from workers.packing.limits import Limits
 from workers.packing.order import written_order
 from workers.packing.profile import COSTS, Coefficients
-from workers.packing.remnant import best_fit
 from workers.packing.sources import sources_of
 
 VERSION = 2
@@ -99,7 +98,8 @@ def pack(
     per = config.bundle or 1
     part = np.zeros(len(number), np.int64)
     if instances.bundle:
-        number, part, bundled = _cut(instances, number, bundled)
+        plain, wide = (instances.plain, instances.room), (instances.items, instances.wide)
+        number, part, bundled = bundled_packs(plain, wide, number, bundled, instances.bundle)
     time = np.zeros(bundled, np.int64)
     np.add.at(time, number, instances.time)
     place = written_order(time, config.lanes, config.seed)[number]
@@ -144,20 +144,6 @@ def _instances(sized: pa.Table, config: PackConfig) -> _Instances:
         items, wide = timed(plain, room, time, bundle)
     slices = bucket_count(len(row))
     return _Instances(row, copy, plain, items, room, wide, time, bundle, slices)
-
-
-def _cut(instances: _Instances, number: Ints, count: int) -> tuple[Ints, Ints, int]:
-    """Bundles cut into their packs; what finds no room in those of its bundle makes new ones."""
-    bundle = instances.bundle
-    assert bundle is not None
-    part, out = split(instances.plain, instances.room, number, bundle)
-    while len(out):
-        again, more = best_fit(instances.items.take(out), instances.wide)
-        number[out] = count + again
-        count += more
-        part[out], left = split(instances.plain.take(out), instances.room, again, bundle)
-        out = out[left]
-    return number, part, count
 
 
 def _table(sized: pa.Table, instances: _Instances, written: Ints, config: PackConfig) -> pa.Table:

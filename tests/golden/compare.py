@@ -23,8 +23,6 @@ from workers.geometry import geometry
 SHARED = Path(__file__).parents[2].parent / "shared" / "golden"
 SHOWN = 10
 """Misses that are printed of each file."""
-PENDING = ("mrope.", "packed.", "vit2d.", "xyz.")
-"""Files about position ids, which are no policy's."""
 PENDING_FOLDERS = ("zoo",)
 """Policies that are still to come."""
 
@@ -116,7 +114,7 @@ def main(folder: Path) -> int:
     missed, pending = 0, []
     for path in paths:
         name = path.name.removesuffix(".gz").removesuffix(".jsonl")
-        if name.startswith(PENDING) or path.parent.name in PENDING_FOLDERS:
+        if path.parent.name in PENDING_FOLDERS:
             pending.append(str(path.relative_to(folder)))
             continue
         rows = read_rows(path)

@@ -36,6 +36,18 @@ def test_plain_joins_texts_and_learns_answers_and_the_end() -> None:
     assert row["slots"] == [0, 3]
 
 
+def test_media_alone_have_no_text_and_nothing_to_learn() -> None:
+    rows = run(
+        [
+            sample([("user", [0, "Q ", 1]), ("assistant", ["A"])]),
+            sample([("text", ["no picture"])]),
+        ],
+        template="none",
+    )
+    assert (rows[0]["tokens"], rows[0]["loss"], rows[0]["slots"]) == ([], [], [0, 0])
+    assert [row["drop"] for row in rows] == [None, "empty_sample"]
+
+
 def test_turns_are_read_from_any_slice() -> None:
     samples = [sample([("text", [str(i), 0]), ("user", [])]) for i in range(3)] + [sample([])]
     table = pa.Table.from_pylist(samples, schema=SURVEYED)

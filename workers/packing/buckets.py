@@ -45,7 +45,7 @@ def bucket_count(instances: int) -> int:
 def rows_of_buckets(hashes: Ints, count: int) -> list[Ints]:
     """The rows of each slice, by hash: the order in which they are packed."""
     unsigned = hashes.view(np.uint64)
-    order: Ints = np.argsort(unsigned, kind="stable")
+    order: Ints = np.argsort(unsigned)
     if count == 1:
         return [order]
     bucket = (unsigned % np.uint64(count)).astype(np.int64)[order]
@@ -54,7 +54,7 @@ def rows_of_buckets(hashes: Ints, count: int) -> list[Ints]:
 
 def pack_bucket(items: Items, rows: Ints, room: Room, seed: int) -> Packed:
     """Pack these rows of `items`, in this order."""
-    number, packs = pack_stream(items.take(rows), room, seed)
+    number, packs = pack_stream(items, rows, room, seed)
     inside = number >= 0
     return Packed(rows[inside], number[inside], packs, rows[~inside])
 
@@ -89,8 +89,9 @@ def join(buckets: Sequence[Packed], items: Items, room: Room, seed: int) -> tupl
 def _remnant(items: Items, room: Room, seed: int) -> tuple[Ints, int]:
     """By the pool to its end, which balances, or by best fit where that takes fewer packs."""
     fitted, fewest = best_fit(items, room)
+    every = np.arange(len(items))
     for attempt in range(TRIES):
-        steered, count = pack_stream(items, room, seed + attempt, to_the_end=True)
+        steered, count = pack_stream(items, every, room, seed + attempt, to_the_end=True)
         if count <= fewest:
             return steered, count
     return fitted, fewest

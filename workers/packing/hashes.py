@@ -28,8 +28,7 @@ def instance_hashes(sample_ids: pa.StringArray, sample: Ints, copy: Ints, seed: 
     of_ids = _fnv(data, bounds)
     salt = np.uint64(seed * _GOLDEN % 2**64)
     steps = copy.astype(np.uint64) * np.uint64(_GOLDEN)
-    mixed: Ints = _mixed((of_ids[sample] ^ salt) + steps).view(np.int64)
-    return mixed
+    return mixed((of_ids[sample] ^ salt) + steps).view(np.int64)
 
 
 @numba.njit(cache=True)
@@ -45,7 +44,8 @@ def _fnv(
     return hashes
 
 
-def _mixed(value: Words) -> Words:
+def mixed(value: Words) -> Words:
+    """The finaliser of splitmix64; `value` is written over."""
     value ^= value >> np.uint64(30)
     value *= np.uint64(0xBF58476D1CE4E5B9)
     value ^= value >> np.uint64(27)

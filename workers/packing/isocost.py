@@ -19,12 +19,15 @@ import numpy as np
 from schemas.columns import Ints
 from schemas.errors import RecipeError
 from workers.packing.items import NO_BOUND, Items, Room
+from workers.packing.remnant import best_fit
 
 UNITS = 1 << 16
 """Of time in a bundle: sizes are rounded up to them."""
 _TIME_BITS = 46
-HEADROOM_PERCENT = {1: 100, 2: 125}
-"""Time of a bundle / time of the longest sample, by A; of more packs, as of two for each pair."""
+PERMILLE_OF_A_PACK = 625
+"""Time of a bundle / time of the longest sample, for each of its packs: pairs with 1.25 use 91 % of
+their tokens and still have equal time, with 1.4 no longer. A single pack has room for the longest.
+"""
 
 WORST = 1.01
 """Longest sample / mean time of a step that is still taken for balanced."""
@@ -46,12 +49,10 @@ def bundles(time: Ints, tokens: Ints, max_tokens: int, packs: int) -> Bundles:
     to be equal.
     """
     longest = int(time.max(initial=1))
-    percent = HEADROOM_PERCENT[min(packs, 2)] * max(1, packs // 2)
-    capacity = -(-longest * percent // 100)
-    total = int(time.astype(object).sum()) if len(time) else 0
-    fewest = max(-(-total // capacity), -(-int(tokens.sum()) // (packs * max_tokens)), 1)
-    mean = total / fewest
-    if fewest > 1 and longest > mean * WORST:
+    capacity = longest if packs == 1 else -(-longest * PERMILLE_OF_A_PACK * packs // 1000)
+    # of a bundle that is full of tokens; a fuller one there is not
+    mean = time.sum(dtype=np.float64) / max(int(tokens.sum()), 1) * packs * max_tokens
+    if len(time) > 1 and longest > mean * WORST:
         raise RecipeError(
             f"pack: isocost packs of {packs} x {max_tokens} tokens cannot be balanced: the longest "
             f"sample takes {longest / mean:.3f} times the mean time of a step; "
@@ -72,13 +73,31 @@ def timed(items: Items, room: Room, time: Ints, bundle: Bundles) -> tuple[Items,
     return replace(items, size=np.minimum(size, UNITS), others=others), wider
 
 
-def split(items: Items, room: Room, number: Ints, bundle: Bundles) -> tuple[Ints, Ints]:
-    """Which pack of its bundle each instance goes to, 0 .. A - 1, or -1 where it must leave it:
-    then the rest of the bundle has room.
+Sized = tuple[Items, Room]
 
-    `items` and `room` are those before `timed`; also all other bounds of a pack are kept. The
-    largest first, each into the emptiest pack that takes it.
+
+def bundled_packs(
+    plain: Sized, wide: Sized, number: Ints, count: int, bundle: Bundles
+) -> tuple[Ints, Ints, int]:
+    """The bundle of each instance, which of its packs it goes to, 0 .. A - 1, and how many bundles.
+
+    `plain` is before `timed` and has the bounds of a pack, `wide` after it. In each bundle the
+    longest first, each into the emptiest pack that takes it; what none takes leaves the bundle, and
+    makes new ones.
     """
+    part = _parts(plain, number, bundle)
+    while len(out := np.flatnonzero(part < 0)):
+        items, room = wide
+        again, more = best_fit(items.take(out), room)
+        number[out] = count + again
+        count += more
+        part[out] = _parts((plain[0].take(out), plain[1]), again, bundle)
+    return number, part, count
+
+
+def _parts(plain: Sized, number: Ints, bundle: Bundles) -> Ints:
+    """Which pack of its bundle each instance goes to, or -1."""
+    items, room = plain
     order = np.lexsort((items.hash.view(np.uint64), -items.size, number))
     part = np.empty(len(items), np.int64)
     part[order] = _split(
@@ -91,7 +110,7 @@ def split(items: Items, room: Room, number: Ints, bundle: Bundles) -> tuple[Ints
         np.ascontiguousarray(room.others, np.int64),
         room.one_kind,
     )
-    return part, np.flatnonzero(part < 0)
+    return part
 
 
 @numba.njit(cache=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,7 +12,7 @@ from schemas.columns import Ints
 
 @dataclass(frozen=True, kw_only=True)
 class Items:
-    """Columns over n instances, all int64.
+    """Columns over n instances, of whatever whole type is wide enough; `hash` is int64.
 
     size        [n]     share of a pack: tokens, or units of modelled time; 1 .. capacity
     others      [n, r]  further bounded costs, r >= 1; column 0 is steered, whether bounded or not
@@ -35,9 +36,15 @@ class Items:
         """These rows, in their order."""
         return Items(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
 
+    @classmethod
+    def joined(cls, parts: Sequence[Items]) -> Items:
+        """The rows of all of them one after another; at least one."""
+        names = [one.name for one in fields(cls)]
+        return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
+
     def by_hash(self) -> Ints:
         """The order in which they are packed: that of their hashes, whatever order they came in."""
-        order: Ints = np.argsort(self.hash.view(np.uint64), kind="stable")
+        order: Ints = np.argsort(self.hash.view(np.uint64))
         return order
 
 

@@ -59,7 +59,9 @@ def test_no_instance_waits_for_longer_than_it_may() -> None:
     tokens, patches = mix(80_000)
     tokens[5] = 77  # of patches that hardly any pack has left, so that nothing picks it
     patches[5] = 3 * CAPACITY
-    number, _ = pack_stream(items_of(tokens, patches), room(3 * CAPACITY), 0)
+    number, _ = pack_stream(
+        items_of(tokens, patches), np.arange(len(tokens)), room(3 * CAPACITY), 0
+    )
     pack = int(np.bincount(number[number >= 0]).max())
     assert OLDEST < waits(number) <= 8 * SLOTS + pack
     assert number[5] >= 0
@@ -121,5 +123,5 @@ def test_attention_as_large_as_it_gets_overflows_nothing() -> None:
 
 
 def test_nothing_is_packed_of_nothing() -> None:
-    number, packs = pack_stream(items_of(np.zeros(0, np.int64)), room(), 0)
+    number, packs = pack_stream(items_of(np.zeros(0, np.int64)), np.arange(0), room(), 0)
     assert (len(number), packs) == (0, 0)
