@@ -54,6 +54,15 @@ def test_a_rank_reads_lanes_of_one_residue_and_a_step_an_aligned_run(ranks: int)
         assert lanes == list(range(lanes[0], lanes[0] + ranks))
 
 
+def test_lanes_are_masked_anew_each_epoch() -> None:
+    firsts = []
+    for epoch in range(20):
+        lanes = [lane for _, _, lane, _ in places_of(plan_of(dataset_of([4], 8), epoch=epoch))]
+        assert lanes[:8] == [place ^ lanes[0] for place in range(8)]
+        firsts.append(lanes[0])
+    assert len(set(firsts)) > 4
+
+
 def test_a_bundle_is_rows_that_follow_one_another_in_one_lane() -> None:
     plan = plan_of(dataset_of([12, 8], 4), bundle=4)
     places = places_of(plan)

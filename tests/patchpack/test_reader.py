@@ -126,6 +126,25 @@ def test_a_step_that_is_not_whole_is_completed_with_fillers(tmp_path: Path) -> N
     assert [packs[0].header.key for packs in found] == whole[4:8]
 
 
+def test_a_state_inside_a_step_that_is_not_whole_repeats_nothing(tmp_path: Path) -> None:
+    made = packed(tmp_path / "a", [8], lanes=4, bundle=2)
+    whole = keys_of(PackedShards(made.root))
+    reader = PackedShards(made.root)
+    keys_of(reader, 6)  # three items, of which a step of two ranks has two
+    state = reader.state_dict()
+    ranks = [PackedShards(made.root, rank, 2) for rank in range(2)]
+    for rank in ranks:
+        rank.load_state_dict(state)
+    first = [list(islice(rank, 1)) for rank in ranks]
+    again = [PackedShards(made.root, rank, 2) for rank in range(2)]
+    for rank in again:
+        rank.load_state_dict(ranks[0].state_dict())
+    then = [list(rank) for rank in again]
+    assert [packs[0].header.filler for packs in first] == [True, False]
+    assert [packs[0].header.filler for packs in then] == [True, False]
+    assert [first[1][0].header.key, then[1][0].header.key] == whole[6:8]
+
+
 def test_an_open_epoch_keeps_its_version_and_the_next_one_takes_the_newest(tmp_path: Path) -> None:
     made = packed(tmp_path / "a", [6], lanes=2)
     old = keys_of(PackedShards(made.root))
