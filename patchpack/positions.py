@@ -56,11 +56,14 @@ def blocks_of(pack: Pack) -> Blocks:
     seconds: list[float] = []
     for item, (runs, merge) in enumerate(zip(arrays.runs.tolist(), header.merge, strict=True)):
         of_item = arrays.grid_thw[arrays.grid_item == item].astype(np.int64) // [1, merge, merge]
+        if not 0 <= runs <= len(starts):  # it says how much is made below
+            raise FormatError(f"{header.key}: item {item} states {runs} runs of features")
         if runs != 1 and len(of_item) == 1:
             of_item = np.repeat(of_item * [0, 1, 1] + [1, 0, 0], runs, axis=0)
         grids += of_item.tolist()
         seconds += [header.seconds_per_grid[item]] * len(of_item)
     grid = np.array(grids, np.int64).reshape(-1, 3)
-    if len(grid) != len(starts) or (grid.prod(axis=1) != ends - starts).any():
+    sound = len(grid) == len(starts) and (grid >= 1).all()
+    if not sound or (grid.prod(axis=1) != ends - starts).any():
         raise FormatError(f"{header.key}: its grids do not give its runs of features")
     return Blocks(starts, grid, np.array(seconds, np.float64))

@@ -1,7 +1,9 @@
 """pack: which samples share a pack, and where each pack stands.
 
-1. Instances (a sample once a copy) are cut into slices by hash, each slice packed by the pool
-(`packing.kernel`), what is left joined and packed (`packing.buckets`).
+Instances (a sample once a copy) become arrays, `packing.arrange` says where each one goes, and that
+is written down:
+1. By hash they are cut into slices, each packed by the pool (`packing.kernel`), what is left joined
+and packed (`packing.buckets`).
 2. With `mode = "isocost"` the capacity is modelled time, and bundles are cut into their packs
 (`packing.isocost`).
 3. Packs, or bundles, are written in rows of equal cost (`packing.order`).
@@ -19,12 +21,11 @@ import pyarrow as pa
 
 from schemas.columns import Ints, one_chunk
 from schemas.tables import PACKED, conform
-from workers.packing.buckets import Packed, bucket_count, join, pack_bucket, rows_of_buckets
+from workers.packing.arrange import Ready, arranged, ready, slice_of
+from workers.packing.buckets import Packed, bucket_count
 from workers.packing.hashes import instance_hashes
-from workers.packing.isocost import Bundles, bundled_packs, bundles, timed
 from workers.packing.items import NO_BOUND, Items, Room
 from workers.packing.limits import Limits
-from workers.packing.order import written_order
 from workers.packing.profile import COSTS, Coefficients
 from workers.packing.sources import sources_of
 
@@ -60,17 +61,11 @@ class PackTotals:
 
 @dataclass(frozen=True)
 class _Instances:
-    """The instances of a partition, ready to be packed."""
+    """The instances of a partition."""
 
     row: Ints  # in SIZED
     copy: Ints
-    plain: Items  # sized in tokens
-    items: Items  # as the kernel takes them
-    room: Room  # of a pack
-    wide: Room  # as the kernel takes it: of a bundle
-    time: Ints
-    bundle: Bundles | None
-    slices: int
+    ready: Ready
 
 
 def slices_of(sized: pa.Table) -> int:
@@ -80,7 +75,7 @@ def slices_of(sized: pa.Table) -> int:
 
 def pack_slice(sized: pa.Table, config: PackConfig, number: int) -> Packed:
     """One slice of the partition."""
-    return _pack_slice(_instances(sized, config), config, number)
+    return slice_of(_instances(sized, config).ready, number, config.seed)
 
 
 def pack(
@@ -92,25 +87,14 @@ def pack(
     Raises RecipeError for an isocost recipe that cannot be balanced.
     """
     instances = _instances(sized, config)
+    work = instances.ready
     if slices is None:
-        slices = [_pack_slice(instances, config, n) for n in range(instances.slices)]
-    number, bundled = join(slices, instances.items, instances.wide, config.seed)
-    per = config.bundle or 1
-    part = np.zeros(len(number), np.int64)
-    if instances.bundle:
-        plain, wide = (instances.plain, instances.room), (instances.items, instances.wide)
-        number, part, bundled = bundled_packs(plain, wide, number, bundled, instances.bundle)
-    time = np.zeros(bundled, np.int64)
-    np.add.at(time, number, instances.time)
-    place = written_order(time, config.lanes, config.seed)[number]
-    row, lane = place // config.lanes, place % config.lanes
-    written = (row * per + part) * config.lanes + lane
-    return _table(sized, instances, written, config), _totals(written, bundled, config, instances)
-
-
-def _pack_slice(instances: _Instances, config: PackConfig, number: int) -> Packed:
-    rows = rows_of_buckets(instances.items.hash, instances.slices)[number]
-    return pack_bucket(instances.items, rows, instances.wide, config.seed)
+        slices = [slice_of(work, number, config.seed) for number in range(work.slices)]
+    found = arranged(work, slices, config.lanes, config.seed)
+    packs = len(np.unique(found.pack))
+    rows = -(-found.steps // config.lanes) * (config.bundle or 1)
+    totals = PackTotals(packs, rows * config.lanes - packs, rows, work.slices)
+    return _table(sized, instances, found.pack, config.lanes), totals
 
 
 def _instances(sized: pa.Table, config: PackConfig) -> _Instances:
@@ -138,16 +122,11 @@ def _instances(sized: pa.Table, config: PackConfig) -> _Instances:
     bounds = np.array([capacities.get(name, NO_BOUND) for name in kept], np.int64)
     room = Room(config.limits.tokens, bounds, one_kind=config.limits.one_kind)
     time = config.time.time(*(costs[name] for name in COSTS))
-    items, wide, bundle = plain, room, None
-    if config.bundle:
-        bundle = bundles(time, costs["tokens"], config.limits.tokens, config.bundle)
-        items, wide = timed(plain, room, time, bundle)
-    slices = bucket_count(len(row))
-    return _Instances(row, copy, plain, items, room, wide, time, bundle, slices)
+    return _Instances(row, copy, ready(plain, room, time, config.bundle))
 
 
-def _table(sized: pa.Table, instances: _Instances, written: Ints, config: PackConfig) -> pa.Table:
-    order = np.lexsort((instances.plain.hash.view(np.uint64), written))
+def _table(sized: pa.Table, instances: _Instances, written: Ints, lanes: int) -> pa.Table:
+    order = np.lexsort((instances.ready.plain.hash.view(np.uint64), written))
     number, row = written[order], instances.row[order]
     lengths = sized.column("length").to_numpy()[row]
     first = np.searchsorted(number, number)  # the first instance of the same pack
@@ -162,13 +141,7 @@ def _table(sized: pa.Table, instances: _Instances, written: Ints, config: PackCo
         "pack": pa.array(number, pa.int32()),
         "place": pa.array(np.arange(len(row)) - first, pa.int32()),
         "offset": pa.array(before - before[first] if len(row) else before, pa.int32()),
-        "lane": pa.array(number % config.lanes, pa.int32()),
-        "pack_row": pa.array(number // config.lanes, pa.int32()),
+        "lane": pa.array(number % lanes, pa.int32()),
+        "pack_row": pa.array(number // lanes, pa.int32()),
     }
     return conform(pa.table(columns).cast(PACKED), PACKED)
-
-
-def _totals(written: Ints, bundled: int, config: PackConfig, instances: _Instances) -> PackTotals:
-    packs = len(np.unique(written))
-    rows = -(-bundled // config.lanes) * (config.bundle or 1)
-    return PackTotals(packs, rows * config.lanes - packs, rows, instances.slices)

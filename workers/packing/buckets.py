@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.columns import Ints
-from workers.packing.items import Items, Room
+from workers.packing.items import Items, Room, by_hash
 from workers.packing.kernel import SLOTS, pack_stream
 from workers.packing.remnant import best_fit
 
@@ -44,11 +44,10 @@ def bucket_count(instances: int) -> int:
 
 def rows_of_buckets(hashes: Ints, count: int) -> list[Ints]:
     """The rows of each slice, by hash: the order in which they are packed."""
-    unsigned = hashes.view(np.uint64)
-    order: Ints = np.argsort(unsigned)
+    order = by_hash(hashes)
     if count == 1:
         return [order]
-    bucket = (unsigned % np.uint64(count)).astype(np.int64)[order]
+    bucket = (hashes.view(np.uint64) % np.uint64(count)).astype(np.int64)[order]
     return [order[bucket == number] for number in range(count)]
 
 
@@ -69,7 +68,7 @@ def join(buckets: Sequence[Packed], items: Items, room: Room, seed: int) -> tupl
     carries = [bucket.carry for bucket in buckets]
     while len(carries) > 1:
         joined = [
-            _by_hash(np.concatenate(carries[start : start + FAN_IN]), items)
+            _sorted(np.concatenate(carries[start : start + FAN_IN]), items)
             for start in range(0, len(carries), FAN_IN)
         ]
         again = [
@@ -104,6 +103,6 @@ def _number(number: Ints, parts: Iterable[Packed], packs: int) -> int:
     return packs
 
 
-def _by_hash(rows: Ints, items: Items) -> Ints:
-    sorted_rows: Ints = rows[np.argsort(items.hash[rows].view(np.uint64), kind="stable")]
+def _sorted(rows: Ints, items: Items) -> Ints:
+    sorted_rows: Ints = rows[by_hash(items.hash[rows])]
     return sorted_rows

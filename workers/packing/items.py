@@ -44,8 +44,17 @@ class Items:
 
     def by_hash(self) -> Ints:
         """The order in which they are packed: that of their hashes, whatever order they came in."""
-        order: Ints = np.argsort(self.hash.view(np.uint64))
-        return order
+        return by_hash(self.hash)
+
+
+def by_hash(hashes: Ints) -> Ints:
+    """The order of these hashes; of equal ones, which only chance or malice makes, as they lie."""
+    unsigned = hashes.view(np.uint64)
+    order: Ints = np.argsort(unsigned)  # several times as fast as a stable sort
+    ranked = unsigned[order]
+    if (ranked[1:] == ranked[:-1]).any():
+        order = np.argsort(unsigned, kind="stable")
+    return order
 
 
 @dataclass(frozen=True)
