@@ -25,16 +25,17 @@ from benchmarks.kit.records import records_for
 from benchmarks.kit.report import Target, arguments, report, work_folder
 from benchmarks.kit.timing import in_turn, medians, timed
 from benchmarks.source import Wanted, tars_for
+from patchpack.drawing import Drawing
 from pipelines.build import call, plan
 from pipelines.load_recipe import load_recipe
 from pipelines.plan import Partition
 from pipelines.render import addresses, render_partition
 from pipelines.steps import Workshop
 from schemas.columns import one_chunk
-from workers.pixels import SizedRow, decode, encode, render
+from workers.pixels import decode, encode, render
 
 PROCESSES = 2
-Job = tuple[Path, dict[str, SizedRow], Path]
+Job = tuple[Path, dict[str, Drawing], Path]
 """A tar, the geometry of each member to render, and the file to write."""
 
 
@@ -63,7 +64,7 @@ def jobs_of(workshop: Workshop, partition: Partition, keys: Sequence[str], out: 
     sized = one_chunk(store.read("sized", partition.sized.key).column("items")).flatten()
     if len(items) != len(keys):
         raise SystemExit("a sample was dropped: the source is damaged")
-    tars: dict[str, dict[str, SizedRow]] = {}
+    tars: dict[str, dict[str, Drawing]] = {}
     seen: set[str] = set()
     paths, members = (pc.struct_field(items, name).to_pylist() for name in ("path", "member"))
     for key, path, member, shape in zip(keys, paths, members, sized.to_pylist(), strict=True):

@@ -21,8 +21,9 @@ from benchmarks.kit.report import arguments, report, say, work_folder
 from benchmarks.kit.timing import cpu_seconds, in_turn, medians, one_core
 from benchmarks.source import Wanted, tars_for
 from benchmarks.survey import every_nth
+from patchpack.drawing import Drawing
 from schemas.sized import images
-from workers.pixels import Resampler, SizedRow, render
+from workers.pixels import Resampler, render
 from workers.policies.internvl import InternVL
 from workers.policies.llava15 import Llava15
 from workers.policies.protocol import Policy
@@ -47,20 +48,20 @@ def pictures(tars: Sequence[Path], count: int) -> list[Image.Image]:
     return found
 
 
-def rows_of(shown: Sequence[Image.Image], policy: Policy) -> list[SizedRow]:
+def rows_of(shown: Sequence[Image.Image], policy: Policy) -> list[Drawing]:
     """The geometry of each picture."""
     size = np.array([image.size for image in shown])
     table = policy.size(images(size[:, 0], size[:, 1])).to_table()
-    return cast(list[SizedRow], table.to_pylist())
+    return cast(list[Drawing], table.to_pylist())
 
 
-def draw(shown: Sequence[Image.Image], rows: Sequence[SizedRow], resampler: Resampler) -> None:
+def draw(shown: Sequence[Image.Image], rows: Sequence[Drawing], resampler: Resampler) -> None:
     """Render them all."""
     for image, row in zip(shown, rows, strict=True):
         render(image, row, resampler)
 
 
-def difference(shown: Sequence[Image.Image], rows: Sequence[SizedRow]) -> dict[str, float]:
+def difference(shown: Sequence[Image.Image], rows: Sequence[Drawing]) -> dict[str, float]:
     """Mean and largest difference of 8-bit values, the share over 8, and PSNR in dB."""
     counts = np.zeros(256, np.int64)
     for image, row in zip(shown, rows, strict=True):

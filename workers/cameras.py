@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpack.arrays import CAMERA_CONVENTIONS
+from patchpack.drawing import MAX_PIXELS
 from schemas.reasons import Reason
 from workers.coordinates import Floats, Placement, view_intrinsics, views
 from workers.depth import decode_depth, depth_views, patch_xyz
 from workers.faults import Fault
 from workers.gather import Geometry, Item
-from workers.headers import MAX_PIXELS
 from workers.sources.sample import Camera
 
 XYZ = "xyz"

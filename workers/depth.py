@@ -4,12 +4,11 @@
 2. `depth_views`: what the pixels of the picture go through, by nearest neighbour; padding is 0.
 3. `patch_xyz`: the top left pixel of each patch -> camera -> world, as LLaVA-3D takes it (not the
    middle of the patch: half a patch of 14 pixels at 2 m and f = 290 pixels is 5 cm).
-4. `voxel_ids`: patches of a scene that fall in one cube share an id, and so a token in LLaVA-3D.
 
 A depth map may have another resolution than its picture, but must show the same section of the
 world, upright. Pixel columns count from 0 here, as in the reference: no half pixel is added.
-Sources: ZCMax/LLaVA-3D llava/model/multimodal_encoder/unproject.py (`unproject`, `voxelize`),
-video_processor.py (`preprocess_depth_image`), video_encoder.py (the 0.2 m).
+Sources: ZCMax/LLaVA-3D llava/model/multimodal_encoder/unproject.py (`unproject`),
+video_processor.py (`preprocess_depth_image`).
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ Depth = npt.NDArray[np.float32]
 
 STEPS_A_METRE = 1000.0
 """Millimetres: ScanNet and 3RScan. Matterport3D has 4000."""
-VOXEL_M = 0.2
 
 
 def decode_depth(data: bytes, steps_a_metre: float = STEPS_A_METRE) -> Depth:
@@ -97,18 +95,6 @@ def patch_xyz(depth: Depth, camera: Camera, grid_hw: tuple[int, int]) -> npt.NDA
     pose = np.asarray(camera.pose, np.float64).reshape(4, 4)
     world = [a * right + b * (up * down) + c * (up * z) + d for a, b, c, d in pose[:3]]
     return np.stack(world, axis=-1).reshape(-1, 3).astype(np.float32)
-
-
-def voxel_ids(xyz: npt.NDArray[np.float32], voxel_m: float = VOXEL_M) -> npt.NDArray[np.int64]:
-    """[n] number of the occupied cube around each of the n places of a scene; -1 without a place.
-
-    Cubes are centred on multiples of their side and numbered from 0 in the order of (x, y, z).
-    """
-    known = np.isfinite(xyz).all(axis=1)
-    cubes = np.rint(xyz[known] / np.float32(voxel_m)) + np.float32(0)  # no -0.0
-    ids = np.full(len(xyz), -1, np.int64)
-    ids[known] = np.unique(cubes, axis=0, return_inverse=True)[1].reshape(-1)
-    return ids
 
 
 def _nearest(depth: Depth, size: Sequence[int]) -> Depth:

@@ -16,15 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from patchpack.drawing import MAX_PIXELS, has_alpha
 from schemas.reasons import Reason
 from workers.completeness import exif_chunk, missing_end, missing_pixels
 from workers.faults import Fault
 from workers.jpeg import plain_jpeg
 
-MAX_PIXELS = 178_956_970
-"""Twice Pillow's own warning level, where Pillow itself refuses."""
 MAX_IMAGE_BYTES = 256 << 20
 
 EXTENSIONS = {
@@ -106,11 +105,6 @@ def read_header(data: bytes, name: str) -> Header:
         orientation=orientation,
         notes=(*_extension_note(kind, name), *exif_notes, *_notes(image, kind, data)),
     )
-
-
-def has_alpha(image: Image.Image) -> bool:
-    """Whether the picture has transparency, by transformers' rule."""
-    return "A" in image.getbands() or image.info.get("transparency") is not None
 
 
 def picture_format(data: bytes) -> str:
@@ -207,8 +201,3 @@ def _is_animated(image: Image.Image, kind: str) -> bool:
             return bool(getattr(image, "is_animated", False))
     except Fault:
         return False  # what follows the first frame is damaged, and not used
-
-
-def is_turned_by_pillow(image: Image.Image) -> bool:
-    """Whether decoding already applies the orientation."""
-    return isinstance(image, TiffImagePlugin.TiffImageFile)

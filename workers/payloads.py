@@ -18,6 +18,7 @@ from typing import NamedTuple, cast
 
 import pyarrow as pa
 
+from patchpack.drawing import Drawing
 from schemas.libraries import version
 from workers.cameras import XYZ, render_xyz
 from workers.coordinates import Placement
@@ -30,7 +31,6 @@ from workers.pixels import (
     Codec,
     ItemRow,
     Resampler,
-    SizedRow,
     decode,
     encode,
     passes_through,
@@ -118,7 +118,7 @@ def payload_key(item: Item, config: RenderConfig, salt: bytes) -> str:
         item.source.sha256,
         item.source.orientation,
         shape.alpha if item.source.alpha else "",
-        *(getattr(shape, name) for name in SizedRow.__annotations__),
+        *(getattr(shape, name) for name in Drawing.__annotations__),
         shape.frame_indices,
     )
     return hashlib.sha256(salt + repr(drawn).encode()).hexdigest()[:32]
@@ -194,7 +194,7 @@ def _pictures(item: Item, media: MediaFiles, config: RenderConfig) -> Making:
     bytes.
     """
     source, shape = item.source, item.geometry
-    drawn_as = cast(SizedRow, shape._asdict())
+    drawn_as = cast(Drawing, shape._asdict())
     if source.kind == "video":
         check_unchanged(source.path, _chunks(media, item), source.sha256)
         file = media.open_range(source.path, source.offset, source.size)

@@ -24,10 +24,10 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 from PIL import Image
 
+from patchpack.drawing import upright
 from schemas.reasons import Reason
 from workers.faults import Fault
 from workers.headers import Header
-from workers.pixels import upright
 
 MAX_VIDEO_BYTES = 16 << 30
 MAX_FRAMES = 1_000_000

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from patchpack.drawing import Drawing
 from schemas.sized import images
-from workers.pixels import SizedRow, decode, render
+from workers.pixels import decode, render
 from workers.policies.deepseek_vl2 import DeepSeekVL2
 from workers.policies.internvl import InternVL
 from workers.policies.llava15 import Llava15
@@ -30,14 +31,14 @@ TILED: dict[str, Policy] = {
 }
 
 
-def drawn(name: str, policy: Policy) -> tuple[SizedRow, list[list[int]], list[Image.Image]]:
+def drawn(name: str, policy: Policy) -> tuple[Drawing, list[list[int]], list[Image.Image]]:
     """The geometry of a picture, its crops, and what is rendered of it."""
     source = PIXELS / "images" / f"{Path(name).name.partition('__')[0]}.png"
     image = decode(source.read_bytes(), 1, policy.alpha)
     sized = policy.size(images(np.array([image.width]), np.array([image.height])))
     (row,) = sized.to_table().to_pylist()
     assert row["drop"] is None
-    return cast(SizedRow, row), row["crops_ltrb"], render(image, cast(SizedRow, row))
+    return cast(Drawing, row), row["crops_ltrb"], render(image, cast(Drawing, row))
 
 
 def same(found: Image.Image, name: str) -> bool:

@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from patchpack.scene import voxel_ids
 from schemas.reasons import Reason
 from tests.workers.placements import placement
 from workers import headers
 from workers.coordinates import view_intrinsics, views
-from workers.depth import decode_depth, depth_views, patch_xyz, voxel_ids
+from workers.depth import decode_depth, depth_views, patch_xyz
 from workers.faults import Fault
 from workers.sources.sample import Camera
 

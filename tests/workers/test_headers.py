@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from patchpack.drawing import MAX_PIXELS
 from schemas.reasons import Reason
 from tests.tiny_source import encoded, picture
 from workers.faults import Fault
-from workers.headers import MAX_PIXELS, Header, read_header
+from workers.headers import Header, read_header
 from workers.jpeg import plain_jpeg
 from workers.pixels import decode
 

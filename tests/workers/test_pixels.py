@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps, JpegImagePlugin
 
+from patchpack.drawing import Drawing, upright
 from schemas.reasons import Reason
 from tests.tiny_source import broken_png, encoded, picture
 from workers.faults import Fault
@@ -15,12 +16,10 @@ from workers.pixels import (
     Alpha,
     Codec,
     ItemRow,
-    SizedRow,
     decode,
     encode,
     passes_through,
     render,
-    upright,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "pixels"
@@ -35,7 +34,7 @@ def sized(
     canvas: tuple[int, int] | None = None,
     xy: tuple[int, int] = (0, 0),
     thumbnail: int = 0,
-) -> SizedRow:
+) -> Drawing:
     return {
         "via_wh": [],
         "transposed": False,
@@ -62,7 +61,7 @@ def qwen_patches(image: Image.Image) -> Floats:
     return twice.reshape(rows * columns * 4, -1).astype(np.float32)
 
 
-def stored(image: Image.Image, row: SizedRow, codec: Codec) -> list[Image.Image]:
+def stored(image: Image.Image, row: Drawing, codec: Codec) -> list[Image.Image]:
     """What a reader gets back of the pictures that a pack stores."""
     return [Image.open(io.BytesIO(encode(one, codec))) for one in render(image, row)]
 

@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from patchpack.drawing import Drawing
 from schemas.sized import images
-from workers.pixels import SizedRow, render
+from workers.pixels import render
 from workers.policies.fixed import Fixed
 from workers.policies.internvl import InternVL
 from workers.policies.llava15 import Llava15
 from workers.policies.protocol import Policy
 
 
-def row(policy: Policy, width: int, height: int) -> SizedRow:
+def row(policy: Policy, width: int, height: int) -> Drawing:
     sized = policy.size(images(np.array([width]), np.array([height])))
-    found: SizedRow = sized.to_table().to_pylist()[0]
+    found: Drawing = sized.to_table().to_pylist()[0]
     return found
 
 

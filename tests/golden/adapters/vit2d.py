@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from patchpack.patch_coordinates import absolute, fractional, nearest
+from patchpack.scene import voxel_ids
 from patchpack.vit_positions import (
     interpolation_taps,
     merge_block_order,
@@ -12,7 +13,7 @@ from patchpack.vit_positions import (
     window_index,
 )
 from tests.golden.adapter import Direct, Fields, Row
-from workers.depth import patch_xyz, voxel_ids
+from workers.depth import patch_xyz
 from workers.sources.sample import Camera
 
 FLOAT32_WEIGHT = 4e-6

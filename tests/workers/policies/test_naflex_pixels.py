@@ -11,8 +11,9 @@ import PIL
 import pytest
 from PIL import Image
 
+from patchpack.drawing import Drawing
 from tests.workers.policies.answers import answer, one
-from workers.pixels import SizedRow, render
+from workers.pixels import render
 from workers.policies.siglip2_naflex import SigLIP2NaFlex
 
 PIXELS = Path(__file__).parents[2] / "golden" / "pixels"
@@ -25,7 +26,7 @@ def test_pixels_are_those_of_the_reference(name: str) -> None:
     golden = np.load(PIXELS / "siglip2_naflex.pillow13.npz")
     image = Image.open(PIXELS / "images" / f"{name}.png").convert("RGB")
     row = answer(POLICY, one(*image.size))
-    (view,) = render(image, cast(SizedRow, row))
+    (view,) = render(image, cast(Drawing, row))
     _, rows, columns = row["grid_thw"][0]
     assert golden[f"{name}__max64__spatial_shapes"].tolist() == [rows, columns]
     values = (np.asarray(view, np.float32) / 255 - 0.5) / 0.5
