@@ -25,7 +25,7 @@ from benchmarks.kit.records import records_for
 from benchmarks.kit.report import Target, arguments, report, work_folder
 from benchmarks.kit.timing import in_turn, medians, timed
 from benchmarks.source import Wanted, tars_for
-from patchpack.drawing import Drawing
+from patchpack.item_geometry import Drawing
 from pipelines.build import call, plan
 from pipelines.load_recipe import load_recipe
 from pipelines.plan import Partition

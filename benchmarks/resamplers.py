@@ -21,7 +21,7 @@ from benchmarks.kit.report import arguments, report, say, work_folder
 from benchmarks.kit.timing import cpu_seconds, in_turn, medians, one_core
 from benchmarks.source import Wanted, tars_for
 from benchmarks.survey import every_nth
-from patchpack.drawing import Drawing
+from patchpack.item_geometry import Drawing
 from schemas.sized import images
 from workers.pixels import Resampler, render
 from workers.policies.internvl import InternVL

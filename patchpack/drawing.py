@@ -7,9 +7,10 @@ steps, so with the same Pillow the same bytes (13.0 resizes differently from 12)
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypedDict
 
 from PIL import Image, TiffImagePlugin
+
+from patchpack.item_geometry import Drawing
 
 MAX_PIXELS = 178_956_970
 """Twice Pillow's own warning level, where Pillow itself refuses."""
@@ -32,24 +33,6 @@ _WHITE = (255, 255, 255, 255)
 
 Resize = Callable[[Image.Image, tuple[int, int], str], Image.Image]
 """A picture, another size and the name of a filter: the resized picture."""
-
-
-class Drawing(TypedDict):
-    """What shapes pixels: the columns of docs/format.md, for one item."""
-
-    via_wh: list[list[int]]
-    transposed: bool
-    resized_wh: list[int]
-    canvas_wh: list[int]
-    paste_xy: list[int]
-    pad_rgb: list[int]
-    view_wh: list[int]
-    resample: str
-    thumbnail: str
-    thumbnail_of: str
-    thumbnail_wh: list[int]
-    thumbnail_resized_wh: list[int]
-    thumbnail_xy: list[int]
 
 
 def has_alpha(image: Image.Image) -> bool:

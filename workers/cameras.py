@@ -1,6 +1,6 @@
 """Cameras of posed views: intrinsics of every picture that the model sees, places of its patches.
 
-1. `lenses`: the camera's intrinsics follow the pixels into each view (`workers.coordinates`).
+1. `lenses`: the camera's intrinsics follow the pixels into each view (`patchpack.view_maps`).
 2. `render_xyz`: the depth map takes the way of the picture, and the patches of each view are lifted
    by that view's camera (`workers.depth`), in the order of `grid_thw`: 12 bytes a patch.
 3. `camera_arrays`: what a pack holds of them.
@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from patchpack.arrays import CAMERA_CONVENTIONS
 from patchpack.drawing import MAX_PIXELS
+from patchpack.item_geometry import Placement
+from patchpack.view_maps import Floats, view_intrinsics, view_maps
 from schemas.reasons import Reason
-from workers.coordinates import Floats, Placement, view_intrinsics, views
 from workers.depth import decode_depth, depth_views, patch_xyz
 from workers.faults import Fault
 from workers.gather import Geometry, Item
@@ -47,7 +48,7 @@ def lenses(
     """fx, fy, cx, cy of each view of a picture, in the order of `grid_thw`; none without any."""
     if not intrinsics:
         return []
-    return [view_intrinsics(intrinsics, view) for view in views(source_wh, placement)]
+    return [view_intrinsics(intrinsics, view) for view in view_maps(source_wh, placement)]
 
 
 def placement_of(geometry: Geometry) -> Placement:

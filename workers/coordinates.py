@@ -1,94 +1,21 @@
-"""Boxes, points and cameras follow the pixels of a sized picture: one affine map for each view.
+"""Boxes and points as models write them: cut at the edges of a view, in thousandths, in pixels.
 
-1. source -> resized picture -> its place on the canvas -> the canvas at `view_wh`: a scale and an
-   offset in x and in y, whatever filter, intermediate sizes or transposition the pixels take.
-2. A crop moves the origin; the thumbnail has a map of its own, from the source or that canvas.
-
-Coordinates are continuous: (0, 0) is the top left corner of the top left pixel, so the middle of a
-picture is (w / 2, h / 2), and that of its first pixel (0.5, 0.5). cx and cy of a camera are meant
-so too; a calibration that counts from the middle of the first pixel (OpenCV's) needs 0.5 added.
-The frames of a video have the views of one picture. The source is upright, after its orientation.
 Sources: QwenLM/Qwen3-VL qwen-vl-finetune/tools/process_bbox.ipynb, InternVL's chat data format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
-
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Pair = tuple[float, float]
-
-
-class Placement(TypedDict):
-    """The columns of a `SIZED_ITEM` row that move pixels, as `to_pylist` gives them."""
-
-    resized_wh: list[int]
-    canvas_wh: list[int]
-    paste_xy: list[int]
-    view_wh: list[int]
-    crops_ltrb: list[list[int]]
-    thumbnail: str
-    thumbnail_of: str
-    thumbnail_wh: list[int]
-    thumbnail_resized_wh: list[int]
-    thumbnail_xy: list[int]
-
-
-class View(NamedTuple):
-    """One picture that the model sees: source x -> x * scale + offset, in `size` (w, h) pixels."""
-
-    scale: Pair
-    offset: Pair
-    size: tuple[int, int]
-
-
-def views(source_wh: Sequence[int], placement: Placement) -> list[View]:
-    """The views of a picture in the order in which the model sees them; none of a refused one."""
-    if not all(placement["resized_wh"]):
-        return []
-    source = View((1.0, 1.0), (0.0, 0.0), (source_wh[0], source_wh[1]))
-    resized, canvas = placement["resized_wh"], placement["canvas_wh"]
-    whole = _pasted(source, resized, placement["paste_xy"], canvas)
-    whole = _pasted(whole, placement["view_wh"], (0, 0), placement["view_wh"])
-    shown = [_cut(whole, box) for box in placement["crops_ltrb"]] or [whole]
-    if placement["thumbnail"] == "none":
-        return shown
-    thumbnail = _pasted(
-        source if placement["thumbnail_of"] == "source" else whole,
-        placement["thumbnail_resized_wh"],
-        placement["thumbnail_xy"],
-        placement["thumbnail_wh"],
-    )
-    return [thumbnail, *shown] if placement["thumbnail"] == "first" else [*shown, thumbnail]
-
-
-def to_view(xy: npt.ArrayLike, view: View) -> Floats:
-    """Source coordinates in the view, also beyond its edges: [..., 2] points, [..., 4] boxes."""
-    numbers = np.asarray(xy, np.float64)
-    return numbers * _each(view.scale, numbers) + _each(view.offset, numbers)
-
-
-def to_source(xy: npt.ArrayLike, view: View) -> Floats:
-    """Coordinates of the view in the source picture: the way back of `to_view`."""
-    numbers = np.asarray(xy, np.float64)
-    return (numbers - _each(view.offset, numbers)) / _each(view.scale, numbers)
+from patchpack.view_maps import Floats, View, each_of
 
 
 def clip(boxes: npt.ArrayLike, view: View) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Boxes [n, 4] of a view cut at its edges, and [n] whether any area of them is in it."""
     numbers = np.asarray(boxes, np.float64)
-    inside = np.clip(numbers, 0.0, _each(view.size, numbers))
+    inside = np.clip(numbers, 0.0, each_of(view.size, numbers))
     return inside, np.asarray((inside[..., 2:] > inside[..., :2]).all(axis=-1))
-
-
-def view_intrinsics(intrinsics: npt.ArrayLike, view: View) -> Floats:
-    """fx, fy, cx, cy [..., 4] of the camera whose picture is this view."""
-    numbers = np.asarray(intrinsics, np.float64)
-    return numbers * _each(view.scale, numbers) + np.asarray((0.0, 0.0, *view.offset), np.float64)
 
 
 def thousandths(xy: npt.ArrayLike, picture_wh: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -103,7 +30,7 @@ def thousandths(xy: npt.ArrayLike, picture_wh: npt.ArrayLike) -> npt.NDArray[np.
 def whole_shares(xy: npt.ArrayLike, picture_wh: npt.ArrayLike, of: int) -> npt.NDArray[np.int64]:
     """The same in other parts of the picture: of 999, 0 to 999, as DeepSeek-VL2 reads them."""
     numbers = np.asarray(xy, np.float64)
-    return np.clip(np.rint(numbers / _each(picture_wh, numbers) * of), 0, of).astype(np.int64)
+    return np.clip(np.rint(numbers / each_of(picture_wh, numbers) * of), 0, of).astype(np.int64)
 
 
 def whole_pixels(xy: npt.ArrayLike, picture_wh: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -113,22 +40,4 @@ def whole_pixels(xy: npt.ArrayLike, picture_wh: npt.ArrayLike) -> npt.NDArray[np
     several pictures [n, 2] may have the sizes [n, 2] of each.
     """
     numbers = np.asarray(xy, np.float64)
-    return np.clip(np.rint(numbers), 0, _each(picture_wh, numbers) - 1).astype(np.int64)
-
-
-def _pasted(of: View, resized: Sequence[int], at: Sequence[int], on: Sequence[int]) -> View:
-    """A view resized as a whole, and pasted at a place on a canvas."""
-    x, y = resized[0] / of.size[0], resized[1] / of.size[1]
-    offset = (of.offset[0] * x + at[0], of.offset[1] * y + at[1])
-    return View((of.scale[0] * x, of.scale[1] * y), offset, (on[0], on[1]))
-
-
-def _cut(of: View, box: Sequence[int]) -> View:
-    left, top, right, bottom = box
-    offset = (of.offset[0] - left, of.offset[1] - top)
-    return View(of.scale, offset, (right - left, bottom - top))
-
-
-def _each(pair: npt.ArrayLike, numbers: Floats) -> Floats:
-    """x, y once for points and twice for boxes."""
-    return np.tile(np.asarray(pair, np.float64), numbers.shape[-1] // 2)
+    return np.clip(np.rint(numbers), 0, each_of(picture_wh, numbers) - 1).astype(np.int64)

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from patchpack.item_geometry import Placement
 from schemas.reasons import Reason
 from workers.completeness import missing_end
-from workers.coordinates import Placement
 from workers.faults import Fault
 from workers.headers import open_picture, picture_format, pillow_faults
 from workers.sources.sample import Camera
@@ -59,7 +59,7 @@ def open_depth(data: bytes) -> Image.Image:
 
 
 def depth_views(depth: Depth, placement: Placement) -> list[Depth]:
-    """The depth of each view of the picture, in the order of `coordinates.views`.
+    """The depth of each view of the picture, in the order of `view_maps`.
 
     Sizes on the way to `resized_wh` are left out: they would only blur where a depth is from.
     """
@@ -83,7 +83,7 @@ def depth_views(depth: Depth, placement: Placement) -> list[Depth]:
 def patch_xyz(depth: Depth, camera: Camera, grid_hw: tuple[int, int]) -> npt.NDArray[np.float32]:
     """[rows * columns, 3] world coordinates of the patches of a view, row by row, in metres.
 
-    `camera` has the intrinsics of the view (`coordinates.view_intrinsics`). NaN without depth.
+    `camera` has the intrinsics of the view (`view_intrinsics`). NaN without depth.
     """
     (height, width), (rows, columns) = depth.shape, grid_hw
     y, x = np.arange(rows) * height // rows, np.arange(columns) * width // columns

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from patchpack.arrays import PAYLOADS, THUMBNAIL_SOURCES, THUMBNAILS
+from patchpack.arrays import PAYLOADS, THUMBNAIL_SOURCES
+from patchpack.item_geometry import item_geometry
 from patchpack.layout import Pack
+from patchpack.view_maps import Floats
 from workers.cameras import lenses
-from workers.coordinates import Floats, Placement
 from workers.expand import Kinds, VisionBlock
 
 
@@ -85,16 +86,4 @@ def _lenses(pack: Pack, item: int, intrinsics: list[float]) -> list[Floats]:
     arrays, source_wh = pack.arrays, pack.header.item_source_wh[item]
     if not (all(source_wh) and arrays.canvas_wh[item].all() and arrays.view_wh[item].all()):
         return []
-    placement: Placement = {
-        "resized_wh": pack.header.item_resized_wh[item],
-        "canvas_wh": arrays.canvas_wh[item].tolist(),
-        "paste_xy": arrays.paste_xy[item].tolist(),
-        "view_wh": arrays.view_wh[item].tolist(),
-        "crops_ltrb": arrays.crops_ltrb[arrays.crops_item == item].tolist(),
-        "thumbnail": THUMBNAILS[arrays.thumbnail[item]],
-        "thumbnail_of": THUMBNAIL_SOURCES[arrays.thumbnail_of[item]],
-        "thumbnail_wh": arrays.thumbnail_wh[item].tolist(),
-        "thumbnail_resized_wh": arrays.thumbnail_resized_wh[item].tolist(),
-        "thumbnail_xy": arrays.thumbnail_xy[item].tolist(),
-    }
-    return lenses(intrinsics, source_wh, placement)
+    return lenses(intrinsics, source_wh, item_geometry(pack, item))

@@ -18,10 +18,9 @@ from typing import NamedTuple, cast
 
 import pyarrow as pa
 
-from patchpack.drawing import Drawing
+from patchpack.item_geometry import Drawing, Placement
 from schemas.libraries import version
 from workers.cameras import XYZ, render_xyz
-from workers.coordinates import Placement
 from workers.durable import whole_file, write_all
 from workers.faults import Fault
 from workers.gather import Item, items_of
@@ -41,7 +40,8 @@ from workers.video import frames
 
 VERSION = 2
 """Raised when the bytes of a payload change for the same media and geometry: with a change of
-`workers/pixels.py`, `workers/video.py`, `workers/depth.py` or `workers/coordinates.py` too.
+`patchpack/drawing.py`, `patchpack/view_maps.py`, `workers/pixels.py`, `workers/video.py` or
+`workers/depth.py` too.
 """
 
 PAYLOADS = pa.schema(

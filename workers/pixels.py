@@ -19,7 +19,6 @@ from PIL import Image
 
 from patchpack.drawing import (
     MAX_PIXELS,
-    Drawing,
     draw,
     is_turned_by_pillow,
     opaque,
@@ -27,6 +26,7 @@ from patchpack.drawing import (
     too_large,
     upright,
 )
+from patchpack.item_geometry import Drawing
 from schemas.reasons import Reason
 from workers.faults import Fault
 from workers.headers import open_picture, picture_format, pillow_faults

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchpack.drawing import Drawing
+from patchpack.item_geometry import Drawing
 from schemas.sized import images
 from workers.pixels import decode, render
 from workers.policies.deepseek_vl2 import DeepSeekVL2

@@ -15,6 +15,8 @@ from PIL import Image
 
 from examples.demo_records import tar_of
 from patchpack import Pack
+from patchpack.item_geometry import Placement
+from patchpack.view_maps import view_intrinsics, view_maps
 from pipelines.build import Built
 from pipelines.engine import RayEngine
 from pipelines.verify import verify
@@ -29,7 +31,6 @@ from tests.tiny_source import (
     picture,
     write_records,
 )
-from workers.coordinates import Placement, view_intrinsics, views
 from workers.depth import decode_depth, depth_views, patch_xyz
 from workers.geometry import geometry
 from workers.inspect_pack import problems_in
@@ -162,7 +163,7 @@ def placed(policy: Policy, posed: Posed) -> tuple[Placement, list[list[int]]]:
 
 def cameras(policy: Policy, posed: Posed) -> npt.NDArray[np.float64]:
     row, _ = placed(policy, posed)
-    return np.array([view_intrinsics(posed.intrinsics, one) for one in views(posed.wh, row)])
+    return np.array([view_intrinsics(posed.intrinsics, one) for one in view_maps(posed.wh, row)])
 
 
 def places(policy: Policy, posed: Posed, convention: Any, data: bytes) -> npt.NDArray[np.float32]:

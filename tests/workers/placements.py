@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.coordinates import Placement
+from patchpack.item_geometry import Placement
 
 
 def placement(

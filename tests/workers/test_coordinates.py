@@ -9,19 +9,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from patchpack.item_geometry import Placement
+from patchpack.view_maps import View, to_source, to_view, view_intrinsics, view_maps
 from pipelines.policies import policy_kinds
 from tests.workers.placements import placement
-from workers.coordinates import (
-    Placement,
-    View,
-    clip,
-    thousandths,
-    to_source,
-    to_view,
-    view_intrinsics,
-    views,
-    whole_pixels,
-)
+from workers.coordinates import clip, thousandths, whole_pixels
 from workers.geometry import geometry
 from workers.policies.fixed import Fixed
 from workers.policies.internvl import InternVL
@@ -80,7 +72,7 @@ def test_a_box_comes_back_from_every_view(
     policy: Policy, wh: tuple[int, int], left: float, top: float, right: float, bottom: float
 ) -> None:
     box = np.array([left, top, right, bottom]) * [*wh, *wh]
-    for view in views(wh, sized(policy, wh)):
+    for view in view_maps(wh, sized(policy, wh)):
         np.testing.assert_allclose(to_source(to_view(box, view), view), box, 1e-6, 1e-6 * max(wh))
 
 
@@ -93,7 +85,7 @@ def test_a_point_in_space_lands_on_the_same_spot_of_the_picture(
     lens: tuple[float, float, float, float],
 ) -> None:
     spot = projected(place, lens)
-    for view in views(wh, sized(policy, wh)):
+    for view in view_maps(wh, sized(policy, wh)):
         seen = projected(place, view_intrinsics(lens, view))
         slack = 1e-9 * (1 + np.abs(seen).max() + np.abs(view_intrinsics(lens, view)).max() * 500)
         np.testing.assert_allclose(seen, to_view(spot, view), 1e-9, slack)
@@ -105,7 +97,7 @@ def test_a_point_in_space_lands_on_the_same_spot_of_the_picture(
 @settings(deadline=None)
 @given(st.sampled_from([Fixed(), Qwen2VL()]), sizes)
 def test_a_view_of_the_whole_picture_has_its_corners(policy: Policy, wh: tuple[int, int]) -> None:
-    found = views(wh, sized(policy, wh))
+    found = view_maps(wh, sized(policy, wh))
     assume(found)
     (view,) = found
     corners = to_view([0, 0, *wh], view)
@@ -119,7 +111,7 @@ def test_every_point_of_the_picture_lies_in_one_crop(
 ) -> None:
     row = sized(policy, wh)
     first = row["thumbnail"] == "first"
-    crops = views(wh, row)[int(first) : len(row["crops_ltrb"]) + int(first)]
+    crops = view_maps(wh, row)[int(first) : len(row["crops_ltrb"]) + int(first)]
     assume(crops)
     point = np.minimum(np.multiply([x, y], wh), np.subtract(wh, 1e-6))
     inside = [
@@ -143,7 +135,7 @@ def test_the_pixels_lie_where_the_map_says(policy: Policy, wh: tuple[int, int]) 
     if record["drop"]:
         pytest.skip(record["message"])
     row = cast("Placement", record)
-    maps = views(wh, row)
+    maps = view_maps(wh, row)
     assert len(maps) == len(record["grid_thw"])
     for axis, values in enumerate((x, y)):
         pictures = drawn(Image.fromarray(values.astype(np.float32)), row)
@@ -160,7 +152,7 @@ def test_the_pixels_lie_where_the_map_says(policy: Policy, wh: tuple[int, int]) 
 
 def test_a_padded_picture_is_shrunk_after_padding() -> None:
     """LLaVA-1.5: 200 x 100 on a square of 200, then 336: the picture takes rows 84 to 252."""
-    (view,) = views((200, 100), sized(Llava15(), (200, 100)))
+    (view,) = view_maps((200, 100), sized(Llava15(), (200, 100)))
     assert to_view([0, 0, 200, 100], view).tolist() == [0, 84, 336, 252]
     assert view_intrinsics([100, 100, 100, 50], view).tolist() == [168, 168, 168, 168]
 
@@ -173,14 +165,14 @@ def test_thumbnails_have_maps_of_their_own(where: str) -> None:
     from_source: Any = {"thumbnail_resized_wh": [8, 4], "thumbnail_xy": [0, 2]}
     thumbnail = View((0.2, 0.2), (0, 2), (8, 8))
     wanted = [thumbnail, left, right] if where == "first" else [left, right, thumbnail]
-    assert views((40, 20), cast("Placement", row | small | from_source)) == wanted
+    assert view_maps((40, 20), cast("Placement", row | small | from_source)) == wanted
     for of in ("canvas", "model"):
         whole: Any = {"thumbnail_of": of, "thumbnail_resized_wh": [8, 8]}
-        assert views((40, 20), cast("Placement", row | small | whole)) == wanted
+        assert view_maps((40, 20), cast("Placement", row | small | whole)) == wanted
 
 
 def test_a_refused_picture_has_no_views() -> None:
-    assert views((0, 0), placement((0, 0))) == []
+    assert view_maps((0, 0), placement((0, 0))) == []
 
 
 def test_clipping_tells_what_is_left() -> None:
@@ -199,7 +191,7 @@ def test_thousandths_are_rounded_as_published() -> None:
 
 def test_whole_pixels_are_those_of_the_resized_picture() -> None:
     """Qwen's own example for Qwen2.5-VL: 640 x 428 becomes 644 x 420."""
-    (view,) = views((640, 428), sized(Qwen2VL(max_pixels=14 * 14 * 4 * 1280), (640, 428)))
+    (view,) = view_maps((640, 428), sized(Qwen2VL(max_pixels=14 * 14 * 4 * 1280), (640, 428)))
     assert view.size == (644, 420)
     box = to_view([146, 137, 615, 415], view)
     assert whole_pixels(box, view.size).tolist() == [147, 134, 619, 407]

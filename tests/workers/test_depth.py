@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from patchpack.scene import voxel_ids
+from patchpack.view_maps import view_intrinsics, view_maps
 from schemas.reasons import Reason
 from tests.workers.placements import placement
 from workers import headers
-from workers.coordinates import view_intrinsics, views
 from workers.depth import decode_depth, depth_views, patch_xyz
 from workers.faults import Fault
 from workers.sources.sample import Camera
@@ -140,7 +140,7 @@ def test_a_wall_stays_a_wall_in_every_crop() -> None:
     """A plane z = 2 seen at 100 x 60 and in crops of the enlarged view: the same places."""
     intrinsics = (80.0, 80.0, 50.0, 30.0)
     row = placement((200, 120), crops=[[0, 0, 100, 120], [100, 0, 200, 120]])
-    left, right = views((100, 60), row)
+    left, right = view_maps((100, 60), row)
     depth = np.full((60, 100), 2, np.float32)
     whole = patch_xyz(depth, Camera(intrinsics, IDENTITY, "opencv"), (6, 10)).reshape(6, 10, 3)
     for view, part, shown in zip((left, right), np.split(whole, 2, axis=1), (0, 1), strict=True):

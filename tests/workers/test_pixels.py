@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps, JpegImagePlugin
 
-from patchpack.drawing import Drawing, upright
+from patchpack.drawing import upright
+from patchpack.item_geometry import Drawing
 from schemas.reasons import Reason
 from tests.tiny_source import broken_png, encoded, picture
 from workers.faults import Fault

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchpack.drawing import Drawing
+from patchpack.item_geometry import Drawing
 from schemas.sized import images
 from workers.pixels import render
 from workers.policies.fixed import Fixed

@@ -11,7 +11,7 @@ import PIL
 import pytest
 from PIL import Image
 
-from patchpack.drawing import Drawing
+from patchpack.item_geometry import Drawing
 from tests.workers.policies.answers import answer, one
 from workers.pixels import render
 from workers.policies.siglip2_naflex import SigLIP2NaFlex

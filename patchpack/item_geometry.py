@@ -1,0 +1,68 @@
+"""The geometry of one item of a pack, as the columns of docs/format.md have it."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from patchpack.arrays import RESAMPLES, THUMBNAIL_SOURCES, THUMBNAILS
+from patchpack.layout import Pack
+
+
+class Placement(TypedDict):
+    """What moves pixels."""
+
+    resized_wh: list[int]
+    canvas_wh: list[int]
+    paste_xy: list[int]
+    view_wh: list[int]
+    crops_ltrb: list[list[int]]
+    thumbnail: str
+    thumbnail_of: str
+    thumbnail_wh: list[int]
+    thumbnail_resized_wh: list[int]
+    thumbnail_xy: list[int]
+
+
+class Drawing(TypedDict):
+    """What shapes pixels, up to the view that crops are cut from."""
+
+    via_wh: list[list[int]]
+    transposed: bool
+    resized_wh: list[int]
+    canvas_wh: list[int]
+    paste_xy: list[int]
+    pad_rgb: list[int]
+    view_wh: list[int]
+    resample: str
+    thumbnail: str
+    thumbnail_of: str
+    thumbnail_wh: list[int]
+    thumbnail_resized_wh: list[int]
+    thumbnail_xy: list[int]
+
+
+class ItemGeometry(Drawing):
+    """Both."""
+
+    crops_ltrb: list[list[int]]
+
+
+def item_geometry(pack: Pack, item: int) -> ItemGeometry:
+    """Of one item."""
+    arrays = pack.arrays
+    return {
+        "via_wh": arrays.via_wh[arrays.via_item == item].tolist(),
+        "transposed": bool(arrays.transposed[item]),
+        "resized_wh": pack.header.item_resized_wh[item],
+        "canvas_wh": arrays.canvas_wh[item].tolist(),
+        "paste_xy": arrays.paste_xy[item].tolist(),
+        "pad_rgb": arrays.pad_rgb[item].tolist(),
+        "view_wh": arrays.view_wh[item].tolist(),
+        "resample": RESAMPLES[arrays.resample[item]],
+        "thumbnail": THUMBNAILS[arrays.thumbnail[item]],
+        "thumbnail_of": THUMBNAIL_SOURCES[arrays.thumbnail_of[item]],
+        "thumbnail_wh": arrays.thumbnail_wh[item].tolist(),
+        "thumbnail_resized_wh": arrays.thumbnail_resized_wh[item].tolist(),
+        "thumbnail_xy": arrays.thumbnail_xy[item].tolist(),
+        "crops_ltrb": arrays.crops_ltrb[arrays.crops_item == item].tolist(),
+    }

@@ -1,0 +1,55 @@
+"""Where the patches of tiled pictures are: InternVL, LLaVA AnyRes and what else cuts crops.
+
+Tiles have position embeddings of their own, so a model cannot tell from them which tile lies where.
+These are the coordinates for what is added to it: the tile's row and column, and the middle of
+each patch on the source picture, by the way that its pixels took (`view_maps`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpack.item_geometry import item_geometry
+from patchpack.layout import FormatError, Pack
+from patchpack.view_maps import to_source, view_maps
+
+THUMBNAIL = -1
+"""Row and column of the view that shows the whole picture beside its tiles."""
+
+
+def tile_places(pack: Pack, item: int) -> npt.NDArray[np.int64]:
+    """[views, 2] row and column of each view of a picture, in the order of `grid_thw`; of a video,
+    those of one frame.
+    """
+    geometry = item_geometry(pack, item)
+    crops = np.array(geometry["crops_ltrb"], np.int64).reshape(-1, 4)
+    rows, columns = (np.unique(crops[:, axis], return_inverse=True)[1] for axis in (1, 0))
+    places = np.stack([rows, columns], axis=1) if len(crops) else np.zeros((1, 2), np.int64)
+    whole = np.full((1, 2), THUMBNAIL)
+    if geometry["thumbnail"] == "none":
+        return places
+    order = [whole, places] if geometry["thumbnail"] == "first" else [places, whole]
+    return np.concatenate(order)
+
+
+def patch_places(pack: Pack, item: int) -> npt.NDArray[np.float64]:
+    """[patches, 2] y and x of the middle of each patch as shares of the source picture's height and
+    width, in the order of `grid_thw`, row by row; outside of 0..1 on padding.
+
+    Raises FormatError where the views are not those of the grids.
+    """
+    source = pack.header.item_source_wh[item]
+    maps = view_maps(source, item_geometry(pack, item)) if all(source) else []
+    grids = pack.arrays.grid_thw[pack.arrays.grid_item == item].tolist()
+    frames = [thw for thw in grids for _ in range(thw[0])] if len(maps) == 1 else grids
+    if not maps or not grids or len(frames) % len(maps):
+        what = f"{len(maps)} views do not give {len(grids)} grids"
+        raise FormatError(f"pack {pack.header.key}: item {item}: {what}")
+    found = []
+    for number, (_, rows, columns) in enumerate(frames):
+        view = maps[number % len(maps)]
+        y, x = np.mgrid[0:rows, 0:columns] + 0.5
+        xy = np.stack([x / columns * view.size[0], y / rows * view.size[1]], axis=-1)
+        found.append((to_source(xy, view) / source)[..., ::-1].reshape(-1, 2))
+    return np.concatenate(found)

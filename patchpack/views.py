@@ -1,0 +1,93 @@
+"""The pictures of an item as its model sees them: decoded, drawn, cut, in the model's order.
+
+What is left to do depends on the payload (docs/format.md): `source` is drawn first, of `pixels`
+only the crops are cut. Needs Pillow. Bytes of a pack are not trusted: a picture of another size
+than its geometry gives is refused before it is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from patchpack.arrays import ALPHAS, PAYLOADS
+from patchpack.drawing import (
+    MAX_PIXELS,
+    draw,
+    has_drawn_thumbnail,
+    is_turned_by_pillow,
+    opaque,
+    too_large,
+    upright,
+)
+from patchpack.item_geometry import item_geometry
+from patchpack.layout import FormatError, Pack, Payload
+
+Picture = npt.NDArray[np.uint8]
+"""[H, W, 3] RGB."""
+
+FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "ico")
+_TURNED = 5  # from this EXIF code on, width and height are exchanged
+
+
+def views(pack: Pack, item: int) -> list[Picture]:
+    """The views of a picture, or of each frame of a video, in the order of `grid_thw`.
+
+    A thumbnail that the model makes by itself is not among them. Raises FormatError naming the pack
+    and the item for features, and for pictures that do not decode or have another size.
+    """
+    drawing, kind = item_geometry(pack, item), PAYLOADS[pack.arrays.payload[item]]
+    if kind == "features" or (size := too_large(drawing)):
+        what = "has features, no pictures" if kind == "features" else f"has pictures of {size}"
+        raise FormatError(f"pack {pack.header.key}: item {item} {what}")
+    stored = pack.payloads_of(item)
+    if kind == "source":
+        shown = [draw(_source(pack, item, stored[0]), drawing)]
+    else:
+        sizes = [drawing["view_wh"]]
+        if has_drawn_thumbnail(drawing):
+            sizes.append(drawing["thumbnail_wh"])
+        step = len(sizes)
+        pictures = [
+            _opened(pack, item, one, sizes[number % step]).convert("RGB")
+            for number, one in enumerate(stored)
+        ]
+        shown = [pictures[first : first + step] for first in range(0, len(pictures), step)]
+    boxes = [(left, top, right, low) for left, top, right, low in drawing["crops_ltrb"]]
+    found = []
+    for view, *thumbnail in shown:
+        cut = [view.crop(box) for box in boxes] or [view]
+        first = drawing["thumbnail"] == "first"
+        found += [*thumbnail, *cut] if first else [*cut, *thumbnail]
+    return [np.asarray(one) for one in found]
+
+
+def _source(pack: Pack, item: int, payload: Payload) -> Image.Image:
+    """The untouched file of a picture, upright and in RGB."""
+    turn = int(pack.arrays.orientation[item])
+    width, height = pack.header.item_source_wh[item]
+    image = _opened(pack, item, payload, [width, height], turned=turn >= _TURNED)
+    rgb = opaque(image, ALPHAS[pack.arrays.alpha[item]] == "white")
+    return rgb if is_turned_by_pillow(image) else upright(rgb, turn)
+
+
+def _opened(
+    pack: Pack, item: int, payload: Payload, size: list[int], turned: bool = False
+) -> Image.Image:
+    """A decoded picture, which must be of this size, or of this size when turned."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(payload.data.data), formats=FORMATS)
+            found, wanted = list(image.size), [size[::-1], size] if turned else [size]
+            if found not in wanted or found[0] * found[1] > MAX_PIXELS:
+                raise ValueError(f"is {found}, its geometry says {size}")
+            image.load()
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, RuntimeError) as error:
+        what = f"pack {pack.header.key}: item {item}: picture {error!s:.200}"
+        raise FormatError(what) from error
+    return image
