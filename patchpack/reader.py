@@ -115,6 +115,11 @@ class PackedShards(_Iterable):
         return self._plan.items // self.world_size
 
     @property
+    def first_step(self) -> int:
+        """The step of the epoch that an iteration begins with: 0 unless a state was loaded."""
+        return self._start // self._bundle
+
+    @property
     def bundle(self) -> int:
         """Packs of a step of each rank."""
         return self._bundle
