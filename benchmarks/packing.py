@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -31,223 +29,25 @@ import pyarrow.parquet as pq
 
 from benchmarks.kit.report import Target, report, say
 from benchmarks.packers import best_fit_decreasing, buffer, knapsack
+from benchmarks.packing_figures import WORLDS, figures, sums, waits
+from benchmarks.packing_plan import (
+    CHUNK,
+    MILLION,
+    Settings,
+    joined_chunks,
+    longest_wait,
+    packed_chunk,
+    peak_megabytes,
+    plan,
+)
 from benchmarks.packing_workload import Columns, workload
 from schemas.columns import Ints
-from schemas.errors import RecipeError
-from workers.packing.bounds import fewest_packs, least_variation
-from workers.packing.buckets import Packed, bucket_count, join, pack_bucket, rows_of_buckets
-from workers.packing.hashes import mixed
-from workers.packing.isocost import bundled_packs, bundles, timed
-from workers.packing.items import NO_BOUND, Items, Room
+from schemas.errors import PatchpackError, RecipeError
 from workers.packing.kernel import SLOTS
-from workers.packing.order import written_order
-from workers.packing.profile import profiles
-from workers.packing.quality import mixture, slowest_over_mean, variation
 
-WORLDS = ("8", "64", "512")
 PATCH_RATIO = 3.4
-MILLION = 1_000_000
 
 AtMost = Callable[[str, object, float], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a workload is packed."""
-
-    capacity: int
-    patch_capacity: int | None = None
-    bundle: int = 0
-    """0: tokens are the capacity; else isocost, of so many packs of `capacity` tokens."""
-    lanes: int = 512
-    seed: int = 0
-    workers: int = 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Where each sample is, in the order of the workload."""
-
-    pack: Ints
-    """In written order; where no bundle lacks a pack, without a gap."""
-    bundle: Ints
-    """The place of its bundle, or of its pack where there are none."""
-    cpu_seconds: float
-
-
-def plan(columns: Columns, settings: Settings) -> Plan:
-    """Pack a workload. Raises RecipeError where isocost cannot be balanced."""
-    began = _cpu_seconds()
-    items, room = _items(columns, settings), _room(settings)
-    wide_items, wide, bundle = items, room, None
-    model = profiles()["7b"].coefficients
-    none = np.zeros(1, np.int64)
-    cost = model.time(columns.tokens.astype(np.int64), columns.attention, none, none)
-    if settings.bundle:
-        bundle = bundles(cost, columns.tokens, settings.capacity, settings.bundle)
-        wide_items, wide = timed(items, room, cost, bundle)
-    slices = _slices(wide_items, wide, settings)
-    number, count = join(slices, wide_items, wide, settings.seed)
-    part = np.zeros(len(number), np.int64)
-    if bundle:
-        number, part, count = bundled_packs(
-            (items, room), (wide_items, wide), number, count, bundle
-        )
-    times = np.zeros(count, np.int64)
-    np.add.at(times, number, cost)
-    place = written_order(times, settings.lanes, settings.seed)[number]
-    row, lane = place // settings.lanes, place % settings.lanes
-    pack = (row * max(settings.bundle, 1) + part) * settings.lanes + lane
-    return Plan(pack, place, _cpu_seconds() - began)
-
-
-def _cpu_seconds() -> float:
-    """Of this process and its children."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-def _room(settings: Settings) -> Room:
-    return Room(settings.capacity, np.array([settings.patch_capacity or NO_BOUND], np.int64))
-
-
-def _items(columns: Columns, settings: Settings) -> Items:
-    keys = columns.key.astype(np.uint64) + np.uint64(settings.seed)
-    return Items(
-        size=columns.tokens,
-        others=columns.patches[:, None],
-        attention=columns.attention,
-        source=columns.source,
-        kinds=np.zeros(len(columns.key), np.int8),
-        hash=mixed((keys + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)).view(np.int64),
-    )
-
-
-_FORKED: list[tuple[Items, Room, int, list[Ints]]] = []
-
-
-def _slices(items: Items, room: Room, settings: Settings) -> list[Packed]:
-    rows = rows_of_buckets(items.hash, bucket_count(len(items)))
-    _FORKED[:] = [(items, room, settings.seed, rows)]
-    if settings.workers == 1:
-        return [_slice(number) for number in range(len(rows))]
-    with get_context("fork").Pool(settings.workers) as pool:
-        return pool.map(_slice, range(len(rows)), chunksize=1)
-
-
-def _slice(number: int) -> Packed:
-    items, room, seed, rows = _FORKED[0]
-    return pack_bucket(items, rows[number], room, seed)
-
-
-CHUNK = Settings(16384)
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A hash slice of its own, packed where it was made."""
-
-    packs: int
-    digest: str
-    carry: Items
-    cpu_seconds: float
-    megabytes: float
-
-
-def packed_chunk(number: int) -> Chunk:
-    """A million samples, whose making does not count."""
-    items = _items(workload(MILLION, CHUNK.capacity, seed=number), CHUNK)
-    began = time.process_time()
-    one = pack_bucket(items, items.by_hash(), _room(CHUNK), CHUNK.seed)
-    spent = time.process_time() - began
-    digest = hashlib.sha256(one.rows.tobytes() + one.number.tobytes()).hexdigest()
-    return Chunk(one.packs, digest, items.take(one.carry), spent, peak_megabytes())
-
-
-def joined_chunks(chunks: Sequence[Chunk]) -> tuple[int, str, float]:
-    """Packs of all of them with what is left joined, the digest of all, CPU seconds of joining."""
-    began = time.process_time()
-    items = Items.joined([chunk.carry for chunk in chunks])
-    ends = np.cumsum([len(chunk.carry) for chunk in chunks])
-    nothing = np.zeros(0, np.int64)
-    rows = np.split(np.arange(len(items)), ends[:-1])
-    rest = [Packed(nothing, nothing, 0, one) for one in rows]
-    number, last = join(rest, items, _room(CHUNK), CHUNK.seed)
-    digest = hashlib.sha256("".join(chunk.digest for chunk in chunks).encode() + number.tobytes())
-    packs = sum(chunk.packs for chunk in chunks) + last
-    return packs, digest.hexdigest(), time.process_time() - began
-
-
-def peak_megabytes() -> float:
-    """Of this process so far, and the largest of its children."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return max(one.ru_maxrss for one in used) / 1024
-
-
-def figures(columns: Columns, number: Ints, settings: Settings) -> dict[str, object]:
-    """What a packing is worth; `number` has the packs in written order without a gap."""
-    packs = int(number.max()) + 1
-    bounds = [fewest_packs(columns.tokens, settings.capacity)]
-    if settings.patch_capacity:
-        bounds.append(fewest_packs(columns.patches, settings.patch_capacity))
-    attention = _sums(number, columns.attention, packs)
-    entropy, single = mixture(number, columns.source, columns.tokens, packs)
-    figure: dict[str, object] = {
-        "packs": packs,
-        "over": packs - max(bounds),
-        "over_percent": round(100 * (packs / max(bounds) - 1), 4),
-        "empty_percent": round(100 - 100 * columns.tokens.sum() / packs / settings.capacity, 4),
-        "attention_over_bound": round(
-            variation(attention) / least_variation(columns.attention, packs), 4
-        ),
-        "single_source_percent": round(100 * single, 3),
-        "entropy": round(entropy, 3),
-    }
-    time_of = 24576 * _sums(number, columns.tokens, packs) + attention
-    shuffled = np.random.Generator(np.random.Philox(1)).permutation(time_of)
-    figure["waits_written"] = waits(time_of)
-    figure["waits_shuffled"] = waits(shuffled)
-    figure["step_mix"] = _step_mix(columns, number, packs)
-    return figure
-
-
-def waits(time_of: Ints) -> dict[str, float]:
-    """For each number of ranks how much longer the slowest takes than the mean, in percent."""
-    ratios = slowest_over_mean(time_of[: len(time_of) // 512 * 512], 512)
-    return {ranks: round(100 * (ratio - 1), 4) for ranks, ratio in ratios.items()}
-
-
-def _sums(number: Ints, values: Ints, packs: int) -> Ints:
-    sums = np.zeros(packs, np.int64)
-    np.add.at(sums, number, values)
-    return sums
-
-
-def _step_mix(columns: Columns, number: Ints, packs: int) -> dict[str, float]:
-    """Mean distance of a step's tokens by source from the whole, for each number of ranks."""
-    sources = int(columns.source.max()) + 1
-    table = np.bincount(
-        number * sources + columns.source, weights=columns.tokens, minlength=packs * sources
-    ).reshape(packs, sources)
-    whole = table.sum(axis=0) / table.sum()
-    found = {}
-    for ranks in WORLDS:
-        steps = table[: packs // int(ranks) * int(ranks)].reshape(-1, int(ranks), sources).sum(1)
-        share = steps / steps.sum(axis=1, keepdims=True)
-        found[ranks] = round(float(0.5 * np.abs(share - whole).sum(axis=1).mean()), 4)
-    return found
-
-
-def longest_wait(columns: Columns, settings: Settings) -> int:
-    """Most arrivals between that of a sample and its pack, in pools, rounded up."""
-    items = _items(columns, settings)
-    rows = items.by_hash()
-    one = pack_bucket(items, rows, _room(settings), settings.seed)
-    place = np.empty(len(rows), np.int64)
-    place[rows] = np.arange(len(rows))
-    packed = np.bincount(one.number)
-    arrived = np.minimum(SLOTS + np.cumsum(packed) - packed, len(rows))
-    return int((arrived[one.number] - place[one.rows]).max())
 
 
 def judged(options: argparse.Namespace) -> None:
@@ -303,7 +103,10 @@ def read(path: Path) -> Columns:
                 found = [arrays[name] for name in names]
     except (OSError, KeyError, ValueError) as error:
         raise SystemExit(f"{path}: {error}") from error
-    return Columns(*found)
+    columns = dict(zip(names, found, strict=True))
+    # sources may have any numbers; figures count them
+    columns["source"] = np.unique(columns["source"], return_inverse=True)[1]
+    return Columns(*columns.values())
 
 
 def compared(count: int, at_most: AtMost) -> dict[str, object]:
@@ -373,8 +176,8 @@ def _isocost(count: int, at_most: AtMost) -> dict[str, object]:
         columns = workload(count, 16384)
         made = plan(columns, Settings(tokens, bundle=bundle))
         steps = int(made.bundle.max()) + 1
-        cost = 24576 * _sums(made.bundle, columns.tokens, steps)
-        cost += _sums(made.bundle, columns.attention, steps)
+        cost = 24576 * sums(made.bundle, columns.tokens, steps)
+        cost += sums(made.bundle, columns.attention, steps)
         shuffled = np.random.Generator(np.random.Philox(1)).permutation(cost)
         percent = waits(shuffled)
         use = float(columns.tokens.sum()) / steps / tokens / bundle
@@ -471,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error("--workload needs --out")
         try:
             judged(options)
-        except RecipeError as error:
+        except PatchpackError as error:
             raise SystemExit(str(error)) from None
         return
     for few in (Settings(16384, 55705), Settings(28672, bundle=1), Settings(16384, bundle=2)):

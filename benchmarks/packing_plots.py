@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib import pyplot
 
 from benchmarks.packers import best_fit_decreasing, buffer, knapsack
-from benchmarks.packing import MILLION, Settings, figures, plan, waits
+from benchmarks.packing_figures import figures, waits
+from benchmarks.packing_plan import MILLION, Settings, plan
 from benchmarks.packing_workload import Columns, workload
 from schemas.columns import Ints
 

@@ -2,11 +2,15 @@
 
     python -m benchmarks.stream [--source 'DIR/*.tar'] [--save]
 
-Packs of one JPEG of about 75 kB, in the page cache. One process on one core, unless a row says two:
+Packs of one JPEG of 448 x 448 pixels and about 75 kB, in the page cache. One
+process on one core, unless a row says two:
 - raw: the bytes of both members; beside `pread` at the offsets of the index, and webdataset
 - checked: crc32 of both, tar headers and padding; beside `pread` + crc32
 - parsed: `Pack`s, checked; beside the sum of `pread`, crc32 and `decode`
 - two threads, raw; beside webdataset with two DataLoader workers
+- pictures: packs parsed and decoded in two DataLoader workers; beside twice what a bare loop of
+  `pread` and Pillow decodes on one core
+- position ids and `collate` of a pack of 16,000 tokens and 40 pictures
 - the first pack after the imports, and memory at the end of an epoch, each in a process of its own
 - the first pack after resuming in the middle of a data set of 1,000 shards
 Megatron-Energon and litdata are printed beside them where they are installed.
@@ -14,6 +18,7 @@ Megatron-Energon and litdata are printed beside them where they are installed.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -22,23 +27,24 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 import torch.utils.data
+from PIL import Image
 
 from benchmarks.kit.machine import REPOSITORY
+from benchmarks.kit.records import tars_of
 from benchmarks.kit.report import Target, arguments, report, say, work_folder
 from benchmarks.kit.timing import in_turn, medians, one_core
-from benchmarks.source import Wanted, tars_for
-from benchmarks.stream_packs import write_data_set, write_many_shards
+from benchmarks.stream_packs import full_pack, write_data_set, write_many_shards
+from benchmarks.stream_peers import Spans, consumed, peers, rate, spans_of, webdataset_of
 from patchpack import IO, PackedShards, decode
-from patchpack.index import decode_index
-
-Spans = list[tuple[Path, list[tuple[int, ...]]]]
+from patchpack.collate import collate, for_transformers
+from patchpack.views import views
 
 _PROBE = """
 import json, resource, sys, time
@@ -61,17 +67,6 @@ for number, pack in enumerate(packs if whole else ()):
         most = max(most, resident())
 print(json.dumps([first, most - before]))
 """
-
-
-def spans_of(shards: Sequence[Path]) -> Spans:
-    """Offsets, sizes and checksums of all packs, as Python numbers."""
-    names = ("offset", "size", "header_offset", "header_size", "header_crc32")
-    columns = (*names, "arrays_offset", "arrays_size", "arrays_crc32")
-    found: Spans = []
-    for shard in shards:
-        index = decode_index((shard.parent / ".index" / f"{shard.stem}.npy").read_bytes())
-        found.append((shard, list(zip(*(index[name].tolist() for name in columns), strict=True))))
-    return found
 
 
 def bare(spans: Spans, work: Callable[[bytes, tuple[int, ...]], object]) -> int:
@@ -120,79 +115,40 @@ def parsed(data: bytes, pack: tuple[int, ...]) -> object:
     )
 
 
-def consumed(packs: Iterable[object]) -> int:
-    """How many there were."""
-    count = 0
-    for _ in packs:
-        count += 1
-    return count
-
-
 def reader_of(root: Path, threads: int, *, check: bool) -> PackedShards:
     """A reader of one rank."""
     return PackedShards(root, check=check, io=IO(threads=threads))
 
 
-def webdataset_of(shards: Sequence[Path], workers: int) -> Iterable[object]:
-    """Raw members."""
-    import webdataset
+def decoded(data: bytes, _: tuple[int, ...]) -> object:
+    """The picture, found as a loop that trusts its bytes would."""
+    picture = Image.open(io.BytesIO(data[data.index(b"\xff\xd8") :]))
+    return np.asarray(picture.convert("RGB"))
 
-    dataset = webdataset.WebDataset([str(path) for path in shards], shardshuffle=False)
-    if not workers:
-        return dataset  # type: ignore[no-any-return]
+
+def pictures_of(pack: Any) -> list[torch.Tensor]:
+    """Of a pack, as tensors, which a DataLoader hands over in shared memory."""
+    shown = [view for item in range(pack.header.items) for view in views(pack, item)]
+    return [torch.from_numpy(view.copy()) for view in shown]
+
+
+def pictures_loader(root: Path) -> Iterable[object]:
+    """Pictures of all packs, decoded in two workers."""
+    reader = reader_of(root, 0, check=True)
     loader: Iterable[object] = torch.utils.data.DataLoader(
-        dataset, batch_size=32, num_workers=workers, collate_fn=list
+        reader, batch_size=None, num_workers=2, collate_fn=pictures_of, prefetch_factor=16
     )
-    return (sample for batch in loader for sample in batch)  # type: ignore[attr-defined]
-
-
-def energon_of(root: Path) -> Iterable[object]:
-    """Raw members, without shuffling."""
-    from megatron import energon
-
-    class Raw(energon.DefaultTaskEncoder):  # type: ignore[misc]
-        cookers = (energon.Cooker(energon.stateless(_cook)),)
-        decoder = None
-
-    dataset = energon.get_train_dataset(
-        root,
-        batch_size=None,
-        shuffle_buffer_size=None,
-        max_samples_per_sequence=None,
-        worker_config=energon.WorkerConfig(rank=0, world_size=1, num_workers=0),
-        task_encoder=Raw(),
-        repeat=False,
-    )
-    loader: Iterable[object] = energon.get_loader(dataset)
     return loader
 
 
-def _cook(sample: dict[str, Any]) -> dict[str, Any]:
-    return sample
-
-
-def litdata_of(root: Path, shards: Sequence[Path]) -> Iterable[object]:
-    """The same bytes in chunks of its own format."""
-    import litdata  # not among our pins: it holds others back
-
-    out = root.parent / "litdata"
-    if not out.exists():
-        items = [(path, *pack[:2]) for path, packs in spans_of(shards) for pack in packs]
-        litdata.optimize(_whole_pack, items, str(out), chunk_bytes="64MB", num_workers=1)
-    dataset: Iterable[object] = litdata.StreamingDataset(str(out))
-    return dataset
-
-
-def _whole_pack(item: tuple[Path, int, int]) -> bytes:
-    path, offset, size = item
-    with path.open("rb") as file:
-        return os.pread(file.fileno(), size, offset)
-
-
-def rate(work: Callable[[], int]) -> float:
-    """Packs a second."""
-    began = time.perf_counter()
-    return work() / (time.perf_counter() - began)
+def collation_ms(samples: int = 40, times: int = 50) -> float:
+    """Milliseconds for position ids, `collate` and tensors of a full pack; the median."""
+    pack, spent = full_pack(samples), []
+    for _ in range(times):
+        began = time.perf_counter()
+        for_transformers(collate(pack))
+        spent.append(time.perf_counter() - began)
+    return 1e3 * median(spent)
 
 
 def probe(root: Path, state: dict[str, Any] | None, *, whole: bool) -> tuple[float, float]:
@@ -202,16 +158,6 @@ def probe(root: Path, state: dict[str, Any] | None, *, whole: bool) -> tuple[flo
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     first, memory = json.loads(done.stdout.splitlines()[-1])
     return first, memory
-
-
-def peers(root: Path, shards: Sequence[Path]) -> dict[str, Callable[[], float]]:
-    """Raw rows of those that are installed, beside webdataset."""
-    found: dict[str, Callable[[], float]] = {}
-    if find_spec("megatron") and find_spec("megatron.energon"):
-        found["energon"] = lambda: rate(lambda: consumed(energon_of(root)))
-    if find_spec("litdata"):
-        found["litdata"] = lambda: rate(lambda: consumed(litdata_of(root, shards)))
-    return found
 
 
 def measure(root: Path, shards: Sequence[Path], rounds: int) -> dict[str, float]:
@@ -224,6 +170,7 @@ def measure(root: Path, shards: Sequence[Path], rounds: int) -> dict[str, float]
         "checked": lambda: rate(lambda: consumed(reader_of(root, 0, check=True).members())),
         "parts": lambda: rate(lambda: bare(spans, parsed)),
         "parsed": lambda: rate(lambda: consumed(reader_of(root, 0, check=True))),
+        "pictures_bare": lambda: rate(lambda: bare(spans, decoded)),
         "webdataset": lambda: rate(lambda: consumed(webdataset_of(shards, 0))),
         **peers(root, shards),
     }
@@ -233,6 +180,7 @@ def measure(root: Path, shards: Sequence[Path], rounds: int) -> dict[str, float]
             lambda: consumed(reader_of(root, 2, check=True).members())
         ),
         "two_threads_parsed": lambda: rate(lambda: consumed(reader_of(root, 2, check=True))),
+        "pictures": lambda: rate(lambda: consumed(pictures_loader(root))),
         "webdataset_two_workers": lambda: rate(lambda: consumed(webdataset_of(shards, 2))),
     }
     bare_pread(shards)  # into the page cache
@@ -253,6 +201,12 @@ def targets_of(rates: dict[str, float], figures: dict[str, float]) -> list[Targe
             rates["two_threads"] / rates["webdataset_two_workers"],
             4.0,
         ),
+        Target(
+            "pictures / two workers of a bare loop",
+            rates["pictures"] / rates["pictures_bare"] / 2,
+            0.9,
+        ),
+        Target("collation of 16,000 tokens, ms", figures["collation_ms"], 3.0, at_most=True),
         Target("first pack, seconds", figures["first_pack_s"], 0.05, at_most=True),
         Target("memory above torch, MB", figures["memory_mb"], 60.0, at_most=True),
         Target("resume in 1,000 shards, seconds", figures["resume_s"], 1.0, at_most=True),
@@ -262,12 +216,12 @@ def targets_of(rates: dict[str, float], figures: dict[str, float]) -> list[Targe
 def main() -> None:
     """Measure and report."""
     parser = arguments("Packs a second of reading, beside bare loops and peers.")
-    parser.add_argument("--source", help="tars with JPEGs, 'DIR/*.tar'; by default made here")
+    parser.add_argument("--source", help="tars with JPEGs of 448 x 448 pixels, 'DIR/*.tar'")
     parser.add_argument("--count", type=int, default=4000, help="packs")
     parser.add_argument("--rows", type=int, default=2000, help="packs a shard")
     options = parser.parse_args()
     with work_folder(options.work) as work:
-        tars = tars_for(options.source, work, Wanted(count=1000, kilobytes=75))
+        tars = tars_of(options.source) if options.source else []
         folder = Path(tempfile.mkdtemp(prefix="stream-", dir=work))
         say(f"writing {options.count} packs and a data set of 1,000 shards")
         shards = write_data_set(folder / "packs", tars, options.count, options.rows)
@@ -277,7 +231,10 @@ def main() -> None:
         whole = [probe(folder / "packs", None, whole=True) for _ in range(options.rounds)]
         resumed = [probe(folder / "many", middle, whole=False) for _ in range(options.rounds)]
         size = sum(path.stat().st_size for path in shards)
+    with one_core():
+        collation = collation_ms()
     figures = {
+        "collation_ms": collation,
         "first_pack_s": median(first for first, _ in whole),
         "memory_mb": max(memory for _, memory in whole),
         "resume_s": median(first for first, _ in resumed),

@@ -1,8 +1,13 @@
-"""Data sets for the stream benchmark: packs of one JPEG each, and one of very many shards."""
+"""Data sets for the stream benchmark: packs of one JPEG each, and one of very many shards.
+
+The JPEGs are of 448 x 448 pixels with noise, about 75 kB, each another one; or the same kind from
+tars that are given.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -12,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from patchpack.arrays import Arrays
+from patchpack.arrays import ARRAYS, Arrays
+from patchpack.header import ITEM_COLUMNS, SAMPLE_COLUMNS
 from patchpack.layout import (
     Cost,
     Pack,
@@ -30,13 +37,16 @@ from workers.storage.local import LocalFolder
 from workers.tarwriter import shard_writer
 
 LANES = 2
+SIDE = 448
 TOKENS, START, PATCHES = 400, 20, 256
 """Of a pack; its picture is 448 x 448, 32 x 32 patches, merged by 2."""
 
 
 def write_data_set(root: Path, tars: Sequence[Path], count: int, rows: int) -> list[Path]:
-    """Packs with the first `count` JPEGs of these tars, `rows` in a shard; the shards."""
-    pictures = islice(_jpegs(tars), count)
+    """Packs with the first `count` JPEGs of these tars, or of our own without any, `rows` in a
+    shard; the shards.
+    """
+    pictures = islice(_jpegs(tars) if tars else map(_noisy_jpeg, range(count)), count)
     stripes = range(-(-count // (rows * LANES)))
     return _write(root, stripes, rows, lambda number: _pack(number, next(pictures)))
 
@@ -89,6 +99,18 @@ def _write(root: Path, stripes: range, rows: int, pack: Any) -> list[Path]:
     return paths
 
 
+def _noisy_jpeg(number: int) -> bytes:
+    """Waves under noise: as large as a photograph, and no two alike."""
+    rng = np.random.default_rng(number)
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    waves = [np.sin(rng.uniform(3, 40) * x + rng.uniform(3, 40) * y) for _ in range(3)]
+    noise = rng.normal(0, 16, (SIDE, SIDE, 1))
+    pixels = np.clip(127 + 80 * np.stack(waves, axis=-1) + noise, 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "jpeg", quality=82)
+    return buffer.getvalue()
+
+
 def _jpegs(tars: Sequence[Path]) -> Iterator[bytes]:
     """Over and over."""
     while True:
@@ -99,6 +121,28 @@ def _jpegs(tars: Sequence[Path]) -> Iterator[bytes]:
                         content = tar.extractfile(member)
                         assert content is not None
                         yield content.read()
+
+
+def full_pack(samples: int) -> Pack:
+    """One pack of so many samples like those of the others."""
+    one = _pack(0, b"\xff\xd8")
+    header, arrays = one.header, one.arrays
+    lists = {name: getattr(header, name) * samples for name in (*SAMPLE_COLUMNS, *ITEM_COLUMNS)}
+    lists["item_sample"] = list(range(samples))
+    lists["item_start"] = [number * TOKENS + START for number in range(samples)]
+    lists["item_tensor"] = [f"image.{number:05d}" for number in range(samples)]
+    columns = {name: np.concatenate([getattr(arrays, name)] * samples) for name in ARRAYS}
+    columns |= {name: np.arange(samples, dtype=np.int32) for name in ("part_item", "grid_item")}
+    return Pack(
+        replace(
+            header,
+            length=samples * TOKENS,
+            cu_seqlens=[number * TOKENS for number in range(samples + 1)],
+            **lists,
+        ),
+        Arrays(**columns),
+        [*one.payloads] * samples,
+    )
 
 
 def _pack(number: int, jpeg: bytes) -> Pack:
@@ -121,8 +165,8 @@ def _pack(number: int, jpeg: bytes) -> Pack:
         item_length=[PATCHES],
         item_tensor=["image.00000"],
         item_format=["jpeg"],
-        item_source_wh=[[448, 448]],
-        item_resized_wh=[[448, 448]],
+        item_source_wh=[[SIDE, SIDE]],
+        item_resized_wh=[[SIDE, SIDE]],
         policy=["qwen2_vl/qwen_vl_utils"],
         merge=[2],
         seconds_per_grid=[0.0],
@@ -135,7 +179,7 @@ def _arrays(number: int) -> Arrays:
     kind[START : START + PATCHES] = 1
     loss = np.zeros(TOKENS, np.uint8)
     loss[START + PATCHES :] = 1
-    side = np.array([[448, 448]], np.int32)
+    side = np.array([[SIDE, SIDE]], np.int32)
     return replace(
         empty_arrays(),
         tokens=np.random.default_rng(number).integers(0, 256, TOKENS).astype(np.int32),

@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,14 +37,17 @@ MAX_HEADER_BYTES = 64 << 20
 _RANK = {code: rank for rank, code in enumerate(DTYPES)}
 _FAR = 1 << 40
 _ENTRY = {"dtype", "shape", "data_offsets"}
+_FEW = 8
+"""Values that a loop looks at in less time than it takes to begin three."""
+_QUOTES = 10
+"""Of a name, three keys and a dtype."""
 
 
 class FormatError(ValueError):
     """Bytes or values that are no pack of format 1; the message names the pack and the field."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One named array; `data` has the numpy dtype that `DTYPES` gives for `dtype`."""
 
     name: str
@@ -92,13 +94,25 @@ def parse(data: Buffer) -> list[Tensor]:
     body = view[8 + size :]
     tensors: list[Tensor] = []
     position = 0
-    for name, entry in parse_json(view[8 : 8 + size]).items():
+    for name, entry in _entries(bytes(view[8 : 8 + size])).items():
         tensor = _tensor(name, entry, body, position)
         position += tensor.data.nbytes
         tensors.append(tensor)
     if position != len(body):
         raise FormatError(f"container holds {len(body)} bytes of data, its header names {position}")
     return tensors
+
+
+def _entries(text: bytes) -> dict[str, Any]:
+    """What the header says of each tensor. Asking for keys that occur twice takes most of the time,
+    so it is done where the quotes do not add up: an entry has ten, as `_tensor` sees to.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return parse_json(text)
+    exact = isinstance(value, dict) and text.count(b'"') == _QUOTES * len(value)
+    return value if exact else parse_json(text)
 
 
 def parse_json(data: Buffer) -> dict[str, Any]:
@@ -114,9 +128,14 @@ def parse_json(data: Buffer) -> dict[str, Any]:
 
 def are_sizes(values: object, end: int) -> bool:
     """A list of whole numbers from 0 up to, not including, `end`; True is none."""
-    if not isinstance(values, list) or not set(map(type, values)) <= {int}:
+    if type(values) is not list:
         return False
-    return not values or (min(values) >= 0 and max(values) < end)
+    if len(values) < _FEW:
+        for value in values:  # noqa: SIM110 - all() takes twice as long
+            if type(value) is not int or not 0 <= value < end:
+                return False
+        return True
+    return set(map(type, values)) <= {int} and min(values) >= 0 and max(values) < end
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -131,16 +150,17 @@ def _no_constant(name: str) -> None:
 
 
 def _tensor(name: str, entry: object, body: memoryview, position: int) -> Tensor:
-    if not isinstance(entry, dict) or set(entry) != _ENTRY or str(entry["dtype"]) not in _RANK:
+    if not isinstance(entry, dict) or entry.keys() != _ENTRY or type(entry["dtype"]) is not str:
         raise FormatError(f"{name}: entry {str(entry)[:100]}")
-    shape, offsets, dtype = entry["shape"], entry["data_offsets"], DTYPES[entry["dtype"]]
+    shape, offsets, kind = entry["shape"], entry["data_offsets"], entry["dtype"]
+    if kind not in _RANK:
+        raise FormatError(f"{name}: entry {str(entry)[:100]}")
     if not are_sizes(shape, _FAR) or not are_sizes(offsets, _FAR) or len(offsets) != 2:
         raise FormatError(f"{name}: shape {str(shape)[:100]}, offsets {str(offsets)[:100]}")
     if len(shape) > 3:
         raise FormatError(f"{name}: {len(shape)} dimensions, at most 3")
-    start, end = offsets
+    (start, end), dtype = offsets, DTYPES[kind]
     # the library forbids holes and overlaps as well: each tensor starts where the last one ended
     if start != position or end > len(body) or end - start != math.prod(shape) * dtype.itemsize:
         raise FormatError(f"{name}: {shape} of {dtype} at {start}:{end}, expected from {position}")
-    array = np.frombuffer(body[start:end], dtype).reshape(shape)
-    return Tensor(name, entry["dtype"], array)
+    return Tensor(name, kind, np.ndarray(shape, dtype, body, start))

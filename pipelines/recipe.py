@@ -7,6 +7,7 @@ is in it too, but never in a digest. `load_recipe` reads one.
 from __future__ import annotations
 
 import re
+from dataclasses import astuple
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -168,6 +169,15 @@ class Pack(_Section):
     def _bundles_are_of_isocost(self) -> Pack:
         if self.bundle > 1 and self.mode != "isocost":
             raise ValueError('bundle is for mode = "isocost"')
+        return self
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Pack:
+        patches = 4 * self.max_tokens  # of a pack of pictures alone, four merged into a token
+        costs = (self.max_tokens, self.max_tokens**2, patches, patches**2)
+        most = sum(a * b for a, b in zip(astuple(self.time), costs, strict=True))
+        if most * self.bundle >= 1 << 63:
+            raise ValueError("model: shapes so large that the time of a pack is no 64-bit number")
         return self
 
     @property

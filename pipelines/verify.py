@@ -211,16 +211,36 @@ def _check_partition(
     if sorted(seen.costs) != list(range(expected)):
         report.add(f"partition {partition.name}: packs are not numbered 0 to {expected - 1}")
         return
+    if partition.rows % partition.packing.bundle:
+        what = f"{partition.rows} rows are no bundles of {partition.packing.bundle}"
+        report.add(f"partition {partition.name}: {what}")
+        return
     held = _held(seen, partition.packing.segment_multiple)
+    if not _check_costs(partition, held, report):
+        return
     found_balance = balance(held, partition.packing, manifest.lanes)
     if found_balance != partition.balance:
         report.add(
             f"partition {partition.name}: balance is {found_balance}, "
             f"the manifest says {partition.balance}"
         )
+
+
+def _check_costs(partition: PartitionEntry, held: Held, report: Report) -> bool:
+    """Whether packs cost what their samples do, within the bounds; figures need both."""
+    packs, right = len(held.costs["tokens"]), True
+    for name, values in (("tokens", held.tokens), ("attention", held.tokens**2)):
+        sums = np.zeros(packs, np.int64)
+        np.add.at(sums, held.pack, values)
+        for number in np.flatnonzero(sums != held.costs[name])[:MAX_PROBLEMS].tolist():
+            what = f"states {held.costs[name][number]} {name}, its samples have {sums[number]}"
+            report.add(f"partition {partition.name}: pack {number} {what}")
+            right = False
     for name, bound in partition.packing.bounds.items():
         if name in held.costs and held.costs[name].max(initial=0) > bound:
             report.add(f"partition {partition.name}: a pack has more than {bound} {name}")
+            right = False
+    return right
 
 
 def _held(seen: _Seen, segment_multiple: int) -> Held:

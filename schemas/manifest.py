@@ -8,10 +8,20 @@ tells the time or where it was built.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
 
+from patchpack.header import COST_KEYS
+
+Coefficient = Annotated[int, Field(ge=0, lt=1 << 63)]
 FOLDER = ".patchpack"
 
 
@@ -36,16 +46,24 @@ class ShardEntry(_Frozen):
 class Packing(_Frozen):
     """How a partition was packed: enough to compute its `Balance` from its shards."""
 
-    bounds: dict[str, int]
+    bounds: dict[str, PositiveInt]
     """Most of each cost in a pack; `tokens` always."""
-    segment_multiple: int
+    segment_multiple: PositiveInt
     """Each sample's tokens are rounded up to a multiple of it."""
-    bundle: int
+    bundle: PositiveInt
     """Packs that a rank reads in a step: rows that follow one another."""
-    time: dict[str, int]
+    time: dict[str, Coefficient]
     """Modelled time of one unit of each cost."""
-    slices: int
+    slices: NonNegativeInt
     """Hash slices that were packed on their own."""
+
+    @model_validator(mode="after")
+    def _names_costs(self) -> Packing:
+        if "tokens" not in self.bounds:
+            raise ValueError("bounds: tokens are always bounded")
+        if self.time.keys() != set(COST_KEYS):
+            raise ValueError(f"time: expected {', '.join(COST_KEYS)}")
+        return self
 
 
 class Balance(_Frozen):

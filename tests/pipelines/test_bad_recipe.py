@@ -62,6 +62,12 @@ QWEN_KEYS = "kind, variant, video_variant, patch_size, merge_size, temporal_patc
         ("'pixels'", "'pixel'", r"render.payload: .*'source' or 'pixels' \(got 'pixel'\)"),
         ("lanes = 2", "lanes = 3", r"pack.lanes: must be a power of two \(got 3\)"),
         ("max_tokens = 512", "max_tokens = 2", r"pack.max_tokens: .*greater than or equal to 16"),
+        (
+            "max_tokens = 512",
+            "max_tokens = 16777216\nmodel = {language = {layers = 1023, hidden_size = 65535}, "
+            "vision = {layers = 1, hidden_size = 1}}",
+            "so large that the time of a pack",
+        ),
         ("name = 'tiny'", "name = 'a b'", r"name: .*match.*\(got 'a b'\)"),
         ("name = 'tiny'", "name = tiny", r"not TOML: .*line 1"),
         ("[output]", "[out]", r"output: Field required"),

@@ -417,6 +417,15 @@ ALTERED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "recipe": (lambda t: t["partitions"][1].update(recipe_digest="0" * 64), "packs of recipe "),
     "name": (lambda t: t["partitions"][1].update(name="date=x"), "is not in the manifest"),
     "bound": (lambda t: t["partitions"][1]["balance"].update(lower_bound=1), "balance is "),
+    "bundle": (lambda t: t["partitions"][1]["packing"].update(bundle=99), "are no bundles of 99"),
+    "small": (
+        lambda t: t["partitions"][1]["packing"]["bounds"].update(tokens=9),
+        "a pack has more than 9 tokens",
+    ),
+    "rounded": (
+        lambda t: t["partitions"][1]["packing"].update(segment_multiple=64),
+        "tokens, its samples have ",
+    ),
     "order": (swap, "names the partitions "),
     "gone": (lambda t: t["partitions"].pop(), "is not in the manifest"),
     "files": (lambda t: t["files"].update(files=4), "3 files, the manifest says 4"),
@@ -431,3 +440,20 @@ def test_verify_sees_what_the_manifest_says_wrongly(feed: Feed, what: str) -> No
     change, words = ALTERED[what]
     problems = altered(feed, change)
     assert any(words in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda p: p["bounds"].pop("tokens"), "tokens are always bounded"),
+        (lambda p: p["time"].pop("patches"), "expected tokens, patches, attention, vit_attention"),
+        (lambda p: p["time"].update(tokens=1 << 70), "partitions.0.packing.time.tokens: "),
+        (lambda p: p.update(bundle=0), "partitions.0.packing.bundle: "),
+    ],
+)
+def test_a_manifest_that_says_nonsense_is_told_in_one_line(
+    feed: Feed, change: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    feed.build()
+    with pytest.raises(ContractError, match=words):
+        altered(feed, lambda told: change(told["partitions"][0]["packing"]))
