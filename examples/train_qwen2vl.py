@@ -87,7 +87,7 @@ def train(options: argparse.Namespace) -> None:
     rank, world_size = dist.get_rank(), dist.get_world_size()
     model = small_qwen2_vl(options.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate)
-    reader = PackedShards(options.data, rank, world_size, options.seed)
+    reader = PackedShards(options.data, rank, world_size, options.seed, bundle=1)  # a pack a step
     step = 0
     if options.checkpoint.exists():
         saved = torch.load(options.checkpoint, weights_only=True)

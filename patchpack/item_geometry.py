@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TypedDict
 
 from patchpack.arrays import RESAMPLES, THUMBNAIL_SOURCES, THUMBNAILS
-from patchpack.layout import Pack
+from patchpack.layout import FormatError, Pack
+
+MAX_PATCHES = 1 << 28
+"""Of an item: more than any picture that is decoded has."""
 
 
 class Placement(TypedDict):
@@ -66,3 +69,13 @@ def item_geometry(pack: Pack, item: int) -> ItemGeometry:
         "thumbnail_xy": arrays.thumbnail_xy[item].tolist(),
         "crops_ltrb": arrays.crops_ltrb[arrays.crops_item == item].tolist(),
     }
+
+
+def grids_of(pack: Pack, item: int) -> list[list[int]]:
+    """t, h, w of each view of an item. Raises FormatError where they say more patches than there
+    can be, so that what is made for each of them fits into memory.
+    """
+    grids: list[list[int]] = pack.arrays.grid_thw[pack.arrays.grid_item == item].tolist()
+    if sum(t * h * w for t, h, w in grids) > MAX_PATCHES:
+        raise FormatError(f"pack {pack.header.key}: item {item}: grids of {grids[:3]} patches")
+    return grids

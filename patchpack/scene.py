@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpack.arrays import CAMERA_CONVENTIONS
+from patchpack.item_geometry import grids_of
 from patchpack.layout import Pack
 
 VOXEL_M = 0.2
@@ -38,20 +39,19 @@ class Rays(NamedTuple):
 def patch_rays(pack: Pack, item: int, patch_size: int) -> Rays | None:
     """The rays of an item's patches of `patch_size` pixels; None where it has no whole camera.
 
-    A place p of the patch's ray is origin + depth / (direction . axis) * direction, where `depth`
-    is measured along the optical axis, as depth maps do.
+    Raises FormatError for grids that cannot be.
     """
     arrays = pack.arrays
     which = np.flatnonzero(arrays.camera_item == item)
     lenses = arrays.view_intrinsics[arrays.view_item == item]
-    grids = arrays.grid_thw[arrays.grid_item == item]
+    grids = grids_of(pack, item)
     if not len(which) or len(lenses) != len(grids) or np.isnan(arrays.pose[which[0]]).any():
         return None
     pose = arrays.pose[which[0]]
     opengl = CAMERA_CONVENTIONS[arrays.camera_convention[which[0]]] == "opengl"
     up = -1.0 if opengl else 1.0  # its y goes up and its z backward
     seen = []
-    for (fx, fy, cx, cy), (frames, rows, columns) in zip(lenses, grids.tolist(), strict=True):
+    for (fx, fy, cx, cy), (frames, rows, columns) in zip(lenses, grids, strict=True):
         x = ((np.arange(columns) + 0.5) * patch_size - cx) / fx
         y = ((np.arange(rows) + 0.5) * patch_size - cy) / fy
         across = np.broadcast_to(x, (frames, rows, columns)).ravel()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from patchpack.item_geometry import item_geometry
+from patchpack.item_geometry import grids_of, item_geometry
 from patchpack.layout import FormatError, Pack
 from patchpack.view_maps import to_source, view_maps
 
@@ -39,9 +39,12 @@ def patch_places(pack: Pack, item: int) -> npt.NDArray[np.float64]:
 
     Raises FormatError where the views are not those of the grids.
     """
-    source = pack.header.item_source_wh[item]
-    maps = view_maps(source, item_geometry(pack, item)) if all(source) else []
-    grids = pack.arrays.grid_thw[pack.arrays.grid_item == item].tolist()
+    source, geometry = pack.header.item_source_wh[item], item_geometry(pack, item)
+    sizes = [source, geometry["canvas_wh"], geometry["view_wh"]]
+    if geometry["thumbnail"] != "none":
+        sizes.append(geometry["thumbnail_resized_wh"])
+    maps = view_maps(source, geometry) if min(map(min, sizes)) > 0 else []
+    grids = grids_of(pack, item)
     frames = [thw for thw in grids for _ in range(thw[0])] if len(maps) == 1 else grids
     if not maps or not grids or len(frames) % len(maps):
         what = f"{len(maps)} views do not give {len(grids)} grids"

@@ -24,7 +24,7 @@ from patchpack.drawing import (
     too_large,
     upright,
 )
-from patchpack.item_geometry import item_geometry
+from patchpack.item_geometry import ItemGeometry, item_geometry
 from patchpack.layout import FormatError, Pack, Payload
 
 Picture = npt.NDArray[np.uint8]
@@ -41,9 +41,8 @@ def views(pack: Pack, item: int) -> list[Picture]:
     and the item for features, and for pictures that do not decode or have another size.
     """
     drawing, kind = item_geometry(pack, item), PAYLOADS[pack.arrays.payload[item]]
-    if kind == "features" or (size := too_large(drawing)):
-        what = "has features, no pictures" if kind == "features" else f"has pictures of {size}"
-        raise FormatError(f"pack {pack.header.key}: item {item} {what}")
+    if problem := "has features, no pictures" if kind == "features" else _size_problem(drawing):
+        raise FormatError(f"pack {pack.header.key}: item {item} {problem}")
     stored = pack.payloads_of(item)
     if kind == "source":
         shown = [draw(_source(pack, item, stored[0]), drawing)]
@@ -64,6 +63,22 @@ def views(pack: Pack, item: int) -> list[Picture]:
         first = drawing["thumbnail"] == "first"
         found += [*thumbnail, *cut] if first else [*cut, *thumbnail]
     return [np.asarray(one) for one in found]
+
+
+def _size_problem(drawing: ItemGeometry) -> str | None:
+    """Sizes that no picture has; crops beyond the view would be made of any size."""
+    if size := too_large(drawing):
+        return f"has pictures of {size}"
+    sizes = [drawing["resized_wh"], drawing["canvas_wh"], drawing["view_wh"], *drawing["via_wh"]]
+    if has_drawn_thumbnail(drawing):
+        sizes += [drawing["thumbnail_wh"], drawing["thumbnail_resized_wh"]]
+    if min(map(min, sizes)) < 1:
+        return "has pictures without pixels"
+    width, height = drawing["view_wh"]
+    for left, top, right, bottom in drawing["crops_ltrb"]:
+        if left < 0 or top < 0 or right > width or bottom > height:
+            return f"is cut at {[left, top, right, bottom]}, beyond {width} x {height} pixels"
+    return None
 
 
 def _source(pack: Pack, item: int, payload: Payload) -> Image.Image:

@@ -118,6 +118,7 @@ def test_a_step_that_is_not_whole_is_completed_with_fillers(tmp_path: Path) -> N
     ranks = [PackedShards(made.root, rank, 4) for rank in range(4)]
     for rank in ranks:
         rank.load_state_dict(reader.state_dict())
+    assert (reader.first_step, {rank.first_step for rank in ranks}) == (0, {1})
     assert ranks[0].loss_tokens(1) == sum(made.loss_tokens[key] for key in whole[6:8])
     found = [list(rank) for rank in ranks]
     assert {len(packs) for packs in found} == {5}

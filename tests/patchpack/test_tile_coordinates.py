@@ -69,6 +69,15 @@ def test_views_that_are_not_those_of_the_grids() -> None:
         patch_places(media_pack(0), 0)
 
 
+def test_grids_that_cannot_be() -> None:
+    grids = np.array([[2**20, 2**10, 2**10]] * 3 + [[2, 4, 4]], np.int32)
+    for made in (lambda pack: patch_places(pack, 0), lambda pack: patch_rays(pack, 0, 14)):
+        with pytest.raises(FormatError, match=r"item 0: grids of \[\[1048576, 1024, 1024\]"):
+            made(tiled(grid_thw=grids))
+    with pytest.raises(FormatError, match="item 0: 0 views do not give 3 grids"):
+        patch_places(tiled(canvas_wh=np.zeros((2, 2), np.int32)), 0)
+
+
 def test_rays_hit_what_the_camera_sees() -> None:
     rng = np.random.default_rng(3)
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))

@@ -105,9 +105,27 @@ def test_damaged_pictures_are_told_with_pack_and_item() -> None:
     pack = media_pack(0)
     with pytest.raises(FormatError, match=rf"pack {pack.header.key}: item 0: picture"):
         views(pack, 0)
-    small = replace(pack.arrays, canvas_wh=np.full((2, 2), 60_000, np.int32))
-    with pytest.raises(FormatError, match=r"item 0 has pictures of \[60000, 60000\]"):
-        views(Pack(pack.header, small, pack.payloads), 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"canvas_wh": [60_000, 60_000]}, r"item 0 has pictures of \[60000, 60000\]"),
+        ({"view_wh": [-56, -84]}, "item 0 has pictures without pixels"),
+        ({"thumbnail_wh": [0, 0]}, "item 0 has pictures without pixels"),
+        ({"crops_ltrb": [0, 0, 2**31 - 1, 28]}, r"cut at \[0, 0, 2147483647, 28\], beyond 56 x 84"),
+    ],
+)
+def test_sizes_that_cannot_be_are_told_before_anything_is_made(
+    changed: dict[str, list[int]], message: str
+) -> None:
+    pack = media_pack(0)
+    for name, values in changed.items():
+        column = getattr(pack.arrays, name).copy()
+        column[0] = values
+        pack = Pack(pack.header, replace(pack.arrays, **{name: column}), pack.payloads)
+    with pytest.raises(FormatError, match=message):
+        views(pack, 0)
 
 
 def test_stored_features_come_as_they_are() -> None:
