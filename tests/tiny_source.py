@@ -144,14 +144,16 @@ def write_recipe(
     max_tokens: int = 512,
     max_drop_ratio: float = 1.0,
     policy: str = 'kind = "qwen2_vl"',
-    codec: str = "jpeg",
+    codec: str = "",
 ) -> Path:
     """A recipe for `records` sources by name."""
     lines = ["name = 'tiny'"]
     for name, records in sources.items():
         lines += ["[[sources]]", f"name = '{name}'", "kind = 'records'", f"path = '{records}'"]
     lines += ["[select]", f"max_drop_ratio = {max_drop_ratio}", "[[policy]]", policy]
-    lines += ["[render]", f"payload = '{payload}'", f"codec = '{codec}'"]
+    lines += ["[render]", f"payload = '{payload}'"]
+    if codec:
+        lines += [f"codec = '{codec}'"]
     lines += ["[pack]", f"max_tokens = {max_tokens}", "lanes = 2"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*lines, "[output]", f"path = '{output}'", ""]))

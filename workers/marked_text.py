@@ -45,6 +45,8 @@ def row_of(marks: Sequence[int], encoded: Encoded) -> Row:
         learned[start + 1 : end + 1] = 1
     if len(media):
         ids, learned = np.delete(ids, media), np.delete(learned, media + 1)
+    if not len(media) or media[0]:
+        learned[1] = 0  # no token stands before the first one that could learn it
     loss = np.flatnonzero(learned[1:] != learned[:-1])  # starts and ends in turn
     if not len(loss):
         return NOTHING

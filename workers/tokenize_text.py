@@ -30,7 +30,7 @@ from workers.text_config import TextConfig, TokenizeConfig
 from workers.tokenizer_protocol import Tokenizer, reserved_character
 from workers.turns import Turn, media_in_front, read_turns, reserved_rows, with_suffix
 
-VERSION = 2
+VERSION = 3
 
 
 class _Late(NamedTuple):

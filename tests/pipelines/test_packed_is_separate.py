@@ -180,6 +180,7 @@ def test_a_step_has_the_same_loss_and_gradients(case: Case) -> None:
     pack = max(case.packs, key=lambda one: one.header.items)
     collated, pixels = collate(pack), case.pixels(pack, torch.float64)
     targets = int((collated.labels >= 0).sum())
+    assert targets == sum(pack.header.loss_tokens)
     gradients, losses = [], []
     for batches in (
         [(for_transformers(collated), pixels)],

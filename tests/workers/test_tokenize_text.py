@@ -60,11 +60,13 @@ def test_turns_are_read_from_any_slice() -> None:
 
 
 @pytest.mark.parametrize("template", ["plain", "chatml"])
-def test_a_document_is_learned_whole(template: str) -> None:
+def test_a_document_is_learned_from_its_second_token_on(template: str) -> None:
     (row,) = run([sample([("text", ["a", 0, "b"])])], template=template)
     assert decoded(row) == "ab<|endoftext|>"
-    assert learned(row) == ["ab<|endoftext|>"]
+    assert learned(row) == ["b<|endoftext|>"]
     assert row["slots"] == [1]
+    (after,) = run([sample([("text", [0, "ab"])])], template=template)
+    assert learned(after) == ["ab<|endoftext|>"]  # its first token stands behind a picture
 
 
 def test_dropped_rows_stay_empty_and_new_drops_have_reasons() -> None:
