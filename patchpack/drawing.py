@@ -6,6 +6,8 @@ steps, so with the same Pillow the same bytes (13.0 resizes differently from 12)
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 
 from PIL import Image, TiffImagePlugin
@@ -14,6 +16,21 @@ from patchpack.item_geometry import Drawing
 
 MAX_PIXELS = 178_956_970
 """Twice Pillow's own warning level, where Pillow itself refuses."""
+
+PILLOW_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow raises on odd bytes; only calls of Pillow on bytes in memory are guarded."""
 
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

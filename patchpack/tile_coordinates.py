@@ -40,10 +40,8 @@ def patch_places(pack: Pack, item: int) -> npt.NDArray[np.float64]:
     Raises FormatError where the views are not those of the grids.
     """
     source, geometry = pack.header.item_source_wh[item], item_geometry(pack, item)
-    sizes = [source, geometry["canvas_wh"], geometry["view_wh"]]
-    if geometry["thumbnail"] != "none":
-        sizes.append(geometry["thumbnail_resized_wh"])
-    maps = view_maps(source, geometry) if min(map(min, sizes)) > 0 else []
+    sized = all(source) and all(geometry["canvas_wh"]) and all(geometry["view_wh"])
+    maps = view_maps(source, geometry) if sized else []
     grids = grids_of(pack, item)
     frames = [thw for thw in grids for _ in range(thw[0])] if len(maps) == 1 else grids
     if not maps or not grids or len(frames) % len(maps):

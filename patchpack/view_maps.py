@@ -34,7 +34,8 @@ class View(NamedTuple):
 
 def view_maps(source_wh: Sequence[int], placement: Placement) -> list[View]:
     """The views of a picture in the order in which the model sees them; none of a refused one."""
-    if not all(placement["resized_wh"]):
+    small = placement["thumbnail"] == "none" or all(placement["thumbnail_resized_wh"])
+    if not (small and all(placement["resized_wh"])):
         return []
     source = View((1.0, 1.0), (0.0, 0.0), (source_wh[0], source_wh[1]))
     resized, canvas = placement["resized_wh"], placement["canvas_wh"]

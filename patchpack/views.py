@@ -17,6 +17,7 @@ from PIL import Image
 from patchpack.arrays import ALPHAS, PAYLOADS
 from patchpack.drawing import (
     MAX_PIXELS,
+    PILLOW_ERRORS,
     draw,
     has_drawn_thumbnail,
     is_turned_by_pillow,
@@ -102,7 +103,7 @@ def _opened(
             if found not in wanted or found[0] * found[1] > MAX_PIXELS:
                 raise ValueError(f"is {found}, its geometry says {size}")
             image.load()
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, RuntimeError) as error:
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         what = f"pack {pack.header.key}: item {item}: picture {error!s:.200}"
         raise FormatError(what) from error
     return image

@@ -9,16 +9,14 @@
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from patchpack.drawing import MAX_PIXELS, has_alpha
+from patchpack.drawing import MAX_PIXELS, PILLOW_ERRORS, has_alpha
 from schemas.reasons import Reason
 from workers.completeness import exif_chunk, missing_end, missing_pixels
 from workers.faults import Fault
@@ -38,21 +36,6 @@ EXTENSIONS = {
 _FORMAT_OF = {name: kind for kind, names in EXTENSIONS.items() for name in names}
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _METADATA = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
-
-PILLOW_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""What Pillow raises on odd bytes; only calls of Pillow on bytes in memory are guarded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from pipelines.policies import policy_kinds
 from tests.workers.placements import placement
 from workers.coordinates import clip, thousandths, whole_pixels
 from workers.geometry import geometry
+from workers.policies.deepseek_vl2 import DeepSeekVL2
 from workers.policies.fixed import Fixed
 from workers.policies.internvl import InternVL
 from workers.policies.llava15 import Llava15
@@ -172,6 +173,7 @@ def test_thumbnails_have_maps_of_their_own(where: str) -> None:
 
 
 def test_a_refused_picture_has_no_views() -> None:
+    assert view_maps((1, 768), sized(DeepSeekVL2(), (1, 768))) == []  # its thumbnail has no pixels
     assert view_maps((0, 0), placement((0, 0))) == []
 
 
