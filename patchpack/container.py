@@ -36,9 +36,11 @@ MAX_HEADER_BYTES = 64 << 20
 
 _RANK = {code: rank for rank, code in enumerate(DTYPES)}
 _FAR = 1 << 40
+_FAR_BESIDE_NOTHING = 1 << 20
+"""numpy multiplies the dimensions of an empty array too, and refuses what overflows."""
 _ENTRY = {"dtype", "shape", "data_offsets"}
 _FEW = 8
-"""Values that a loop looks at in less time than it takes to begin three."""
+"""Below so many values one loop is faster than three passes."""
 _QUOTES = 10
 """Of a name, three keys and a dtype."""
 
@@ -157,6 +159,8 @@ def _tensor(name: str, entry: object, body: memoryview, position: int) -> Tensor
         raise FormatError(f"{name}: entry {str(entry)[:100]}")
     if not are_sizes(shape, _FAR) or not are_sizes(offsets, _FAR) or len(offsets) != 2:
         raise FormatError(f"{name}: shape {str(shape)[:100]}, offsets {str(offsets)[:100]}")
+    if 0 in shape and max(shape) >= _FAR_BESIDE_NOTHING:
+        raise FormatError(f"{name}: shape {shape} of nothing")
     if len(shape) > 3:
         raise FormatError(f"{name}: {len(shape)} dimensions, at most 3")
     (start, end), dtype = offsets, DTYPES[kind]

@@ -7,18 +7,15 @@ from typing import TypedDict
 from patchpack.arrays import RESAMPLES, THUMBNAIL_SOURCES, THUMBNAILS
 from patchpack.layout import FormatError, Pack
 
-MAX_PATCHES = 1 << 28
-"""Of an item: more than any picture that is decoded has."""
+MAX_PATCHES = 1 << 24
+"""Of an item: more than any picture that is decoded, or any clip that fits a pack, has."""
 
 
-class Placement(TypedDict):
-    """What moves pixels."""
-
+class _Sizes(TypedDict):
     resized_wh: list[int]
     canvas_wh: list[int]
     paste_xy: list[int]
     view_wh: list[int]
-    crops_ltrb: list[list[int]]
     thumbnail: str
     thumbnail_of: str
     thumbnail_wh: list[int]
@@ -26,28 +23,23 @@ class Placement(TypedDict):
     thumbnail_xy: list[int]
 
 
-class Drawing(TypedDict):
+class Placement(_Sizes):
+    """What moves pixels."""
+
+    crops_ltrb: list[list[int]]
+
+
+class Drawing(_Sizes):
     """What shapes pixels, up to the view that crops are cut from."""
 
     via_wh: list[list[int]]
     transposed: bool
-    resized_wh: list[int]
-    canvas_wh: list[int]
-    paste_xy: list[int]
     pad_rgb: list[int]
-    view_wh: list[int]
     resample: str
-    thumbnail: str
-    thumbnail_of: str
-    thumbnail_wh: list[int]
-    thumbnail_resized_wh: list[int]
-    thumbnail_xy: list[int]
 
 
-class ItemGeometry(Drawing):
+class ItemGeometry(Placement, Drawing):
     """Both."""
-
-    crops_ltrb: list[list[int]]
 
 
 def item_geometry(pack: Pack, item: int) -> ItemGeometry:

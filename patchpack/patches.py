@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
+"""[H, W, 3] RGB."""
 Triple = tuple[float, float, float]
 
 

@@ -43,14 +43,14 @@ def patch_places(pack: Pack, item: int) -> npt.NDArray[np.float64]:
     sized = all(source) and all(geometry["canvas_wh"]) and all(geometry["view_wh"])
     maps = view_maps(source, geometry) if sized else []
     grids = grids_of(pack, item)
-    frames = [thw for thw in grids for _ in range(thw[0])] if len(maps) == 1 else grids
-    if not maps or not grids or len(frames) % len(maps):
+    if not maps or not grids or len(grids) % len(maps):
         what = f"{len(maps)} views do not give {len(grids)} grids"
         raise FormatError(f"pack {pack.header.key}: item {item}: {what}")
     found = []
-    for number, (_, rows, columns) in enumerate(frames):
+    for number, (frames, rows, columns) in enumerate(grids):
         view = maps[number % len(maps)]
         y, x = np.mgrid[0:rows, 0:columns] + 0.5
         xy = np.stack([x / columns * view.size[0], y / rows * view.size[1]], axis=-1)
-        found.append((to_source(xy, view) / source)[..., ::-1].reshape(-1, 2))
+        places = (to_source(xy, view) / source)[..., ::-1].reshape(-1, 2)
+        found.append(np.tile(places, (frames, 1)))
     return np.concatenate(found)

@@ -11,7 +11,6 @@ import io
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from patchpack.arrays import ALPHAS, PAYLOADS
@@ -27,9 +26,7 @@ from patchpack.drawing import (
 )
 from patchpack.item_geometry import ItemGeometry, item_geometry
 from patchpack.layout import FormatError, Pack, Payload
-
-Picture = npt.NDArray[np.uint8]
-"""[H, W, 3] RGB."""
+from patchpack.patches import Picture
 
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "ico")
 _TURNED = 5  # from this EXIF code on, width and height are exchanged
@@ -75,11 +72,12 @@ def _size_problem(drawing: ItemGeometry) -> str | None:
         sizes += [drawing["thumbnail_wh"], drawing["thumbnail_resized_wh"]]
     if min(map(min, sizes)) < 1:
         return "has pictures without pixels"
-    width, height = drawing["view_wh"]
+    (width, height), cut = drawing["view_wh"], 0
     for left, top, right, bottom in drawing["crops_ltrb"]:
         if left < 0 or top < 0 or right > width or bottom > height:
             return f"is cut at {[left, top, right, bottom]}, beyond {width} x {height} pixels"
-    return None
+        cut += (right - left) * (bottom - top)
+    return f"is cut into {cut} pixels" if cut > MAX_PIXELS else None
 
 
 def _source(pack: Pack, item: int, payload: Payload) -> Image.Image:

@@ -12,8 +12,8 @@ import numpy as np
 
 from patchpack.arrays import PAYLOADS
 from patchpack.layout import FormatError, Pack
-from patchpack.patches import Normalization, Pixels, flat_patches, tiles
-from patchpack.views import Picture, views
+from patchpack.patches import Normalization, Picture, Pixels, flat_patches, tiles
+from patchpack.views import views
 
 if TYPE_CHECKING:
     from torch import Tensor

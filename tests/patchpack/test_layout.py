@@ -376,6 +376,8 @@ def _entry(shape: object, offsets: object, dtype: object = "U8") -> dict[str, ob
         _container({"a": _entry([1] * 64, [0, 1])}, b"x"),
         _container({"a": _entry([10**30], [0, 1])}, b"x"),
         _container({"a": _entry([-1], [0, -1])}),
+        _container({"a": _entry([0, 2**39, 2**39], [0, 0], "F64")}),
+        _container({"a": _entry([2**39, 0, 2**39], [0, 0])}),
         _container({"a": _entry([True], [0, True])}, b"x"),
         _container({"a": _entry([1], [1, 2])}, b"xy"),
         _container({"a": _entry([1], [0, 1]), "b": _entry([1], [0, 1])}, b"x"),
@@ -383,6 +385,8 @@ def _entry(shape: object, offsets: object, dtype: object = "U8") -> dict[str, ob
         _container({"a": _entry([1], [0, 1], ["U8"])}, b"x"),
         _container({"a": _entry("1", "01")}, b"x"),
         _container(b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{}}'),
+        _container(b'{"a":{},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'),
+        _container(b'{"a":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}}'),
     ],
 )
 def test_a_hostile_container_is_refused_before_anything_is_allocated(data: bytes) -> None:

@@ -53,6 +53,14 @@ TEXT: dict[str, Any] = {
 }
 
 
+ROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
+QWEN: dict[str, Any] = {
+    "text_config": {**TEXT, "rope_parameters": ROPE},
+    "image_token_id": IMAGE,
+    "video_token_id": VIDEO,
+}
+
+
 class Case:
     """A model and the packs that are made for it."""
 
@@ -70,19 +78,11 @@ class Case:
 
 
 def qwen2_vl() -> Any:
-    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
     vision = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 2}
-    config = Qwen2VLConfig(
-        text_config={**TEXT, "rope_parameters": rope},
-        vision_config=vision,
-        image_token_id=IMAGE,
-        video_token_id=VIDEO,
-    )
-    return Qwen2VLForConditionalGeneration(config)
+    return Qwen2VLForConditionalGeneration(Qwen2VLConfig(vision_config=vision, **QWEN))
 
 
 def qwen2_5_vl() -> Any:
-    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
     vision = {
         "depth": 2,
         "hidden_size": 32,
@@ -91,13 +91,7 @@ def qwen2_5_vl() -> Any:
         "num_heads": 2,
         "fullatt_block_indexes": [1],
     }
-    config = Qwen2_5_VLConfig(
-        text_config={**TEXT, "rope_parameters": rope},
-        vision_config=vision,
-        image_token_id=IMAGE,
-        video_token_id=VIDEO,
-    )
-    return Qwen2_5_VLForConditionalGeneration(config)
+    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(vision_config=vision, **QWEN))
 
 
 def llava() -> Any:

@@ -12,8 +12,8 @@ import torch
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from patchpack.layout import FormatError, Pack, Payload
-from patchpack.patches import CLIP, HALF, flat_patches, normalized, tiles
-from patchpack.views import Picture, views
+from patchpack.patches import CLIP, HALF, Picture, flat_patches, normalized, tiles
+from patchpack.views import views
 from patchpack.vision_inputs import features, flat_inputs, tile_inputs
 from tests.handmade import media_pack, text_pack
 from tests.pipelines.conftest import Here, build_in, packs_of
@@ -126,6 +126,15 @@ def test_sizes_that_cannot_be_are_told_before_anything_is_made(
         pack = Pack(pack.header, replace(pack.arrays, **{name: column}), pack.payloads)
     with pytest.raises(FormatError, match=message):
         views(pack, 0)
+
+
+def test_crops_that_repeat_the_view_without_end_are_told() -> None:
+    pack = media_pack(0)
+    crops = np.tile(np.array([[0, 0, 56, 84]], np.int32), (50_000, 1))
+    item = np.zeros(len(crops), np.int32)
+    arrays = replace(pack.arrays, crops_ltrb=crops, crops_item=item)
+    with pytest.raises(FormatError, match="item 0 is cut into 235200000 pixels"):
+        views(Pack(pack.header, arrays, pack.payloads), 0)
 
 
 def test_stored_features_come_as_they_are() -> None:
