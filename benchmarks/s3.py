@@ -29,7 +29,7 @@ from benchmarks.kit.report import Target, arguments, report, say, work_folder
 from benchmarks.kit.timing import StageTimes
 from benchmarks.source import Wanted, tars_for
 from pipelines.build import Built, build
-from pipelines.engine import Engine, NoWork
+from pipelines.engine import ActorPool, Engine, Make, NoWork
 from pipelines.load_recipe import load_recipe
 from pipelines.shards import ShardTask, receipt_name
 from pipelines.steps import Workshop
@@ -123,6 +123,12 @@ class Elsewhere:
         store = spec.store
         there = replace(store, scratch=replace(store.scratch, folder=self.scratch))
         return replace(spec, store=there)
+
+    def map_actors(
+        self, make: Make[Spec, Result], specs: Sequence[Spec], pool: ActorPool
+    ) -> Iterator[Result]:
+        """The other engine's."""
+        return self.engine.map_actors(make, specs, pool)
 
     def local(self) -> None:
         """The driver may work."""

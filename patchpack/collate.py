@@ -21,6 +21,9 @@ import numpy.typing as npt
 
 from patchpack.layout import Pack
 from patchpack.mrope import Ints, Resume
+from patchpack.pooled_features import blocks as blocks
+from patchpack.pooled_features import pooled as pooled
+from patchpack.pooled_features import vision_tokens as vision_tokens
 from patchpack.positions import position_ids, segment_positions
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PIL import Image, TiffImagePlugin
 
-from patchpack.item_geometry import Drawing
+from patchpack.item_geometry import Drawing, ItemGeometry
 
 MAX_PIXELS = 178_956_970
 """Twice Pillow's own warning level, where Pillow itself refuses."""
@@ -112,6 +112,15 @@ def draw(image: Image.Image, drawing: Drawing, resize: Resize = resized) -> list
     )
     at, rgb = drawing["thumbnail_xy"], drawing["pad_rgb"]
     return [view, _pasted(small, drawing["thumbnail_wh"], at, rgb)]
+
+
+def cut(pictures: Sequence[Image.Image], geometry: ItemGeometry) -> list[Image.Image]:
+    """The views of one picture or frame in the model's order, of what `draw` gives."""
+    view, *thumbnail = pictures
+    boxes = [(left, top, right, low) for left, top, right, low in geometry["crops_ltrb"]]
+    crops = [view.crop(box) for box in boxes] or [view]
+    first = geometry["thumbnail"] == "first"
+    return [*thumbnail, *crops] if first else [*crops, *thumbnail]
 
 
 def has_drawn_thumbnail(drawing: Drawing) -> bool:

@@ -37,6 +37,7 @@ __all__ = [
     "decode",
     "empty_arrays",
     "encode",
+    "feature",
     "filler",
     "image",
     "pack_key",
@@ -80,6 +81,16 @@ class Pack:
 def image(data: Buffer) -> Payload:
     """An encoded image as payload, without copying it."""
     return Payload("U8", np.frombuffer(data, np.uint8))
+
+
+FEATURE_DTYPES = {"bfloat16": "BF16", "float16": "F16", "int8": "I8"}
+"""Names in `item_format`, and those of the container."""
+
+
+def feature(data: Buffer, dtype: str, width: int) -> Payload:
+    """Rows of features [n, width] as payload, without copying them; `dtype` as in `item_format`."""
+    kind = FEATURE_DTYPES[dtype]
+    return Payload(kind, np.frombuffer(data, DTYPES[kind]).reshape(-1, width))
 
 
 def pack_key(partition_digest: str, number: int) -> str:

@@ -17,6 +17,7 @@ from patchpack.arrays import ALPHAS, PAYLOADS
 from patchpack.drawing import (
     MAX_PIXELS,
     PILLOW_ERRORS,
+    cut,
     draw,
     has_drawn_thumbnail,
     is_turned_by_pillow,
@@ -54,12 +55,7 @@ def views(pack: Pack, item: int) -> list[Picture]:
             for number, one in enumerate(stored)
         ]
         shown = [pictures[first : first + step] for first in range(0, len(pictures), step)]
-    boxes = [(left, top, right, low) for left, top, right, low in drawing["crops_ltrb"]]
-    found = []
-    for view, *thumbnail in shown:
-        cut = [view.crop(box) for box in boxes] or [view]
-        first = drawing["thumbnail"] == "first"
-        found += [*thumbnail, *cut] if first else [*cut, *thumbnail]
+    found = [one for pictures in shown for one in cut(pictures, drawing)]
     return [np.asarray(one) for one in found]
 
 

@@ -68,19 +68,44 @@ def tile_inputs(pack: Pack, by: Normalization) -> dict[str, Tensor]:
 
 
 def features(pack: Pack) -> Tensor | None:
-    """[n, d] bfloat16 or float16: the stored features of all items, in the order of the tokens of
-    kind `vision`; None for a pack without items.
+    """[n, d] bfloat16 or float16: the stored features of all items, view after view in the order of
+    `grid_thw`; None for a pack without items. They stand for the tokens of kind `vision` one by one
+    unless the model pools them first (`collate.vision_tokens`).
 
-    Raises FormatError for pictures, and for int8, whose scales format 1 does not hold.
+    Raises FormatError for pictures.
     """
     import torch
 
-    kinds = {PAYLOADS[number] for number in np.unique(pack.arrays.payload)}
-    dtypes = {payload.dtype for payload in pack.payloads}
-    if kinds - {"features"} or len(dtypes) > 1 or dtypes - {"BF16", "F16"}:
-        what = f"holds {sorted(kinds)} of {sorted(dtypes)}, not features of one dtype"
-        raise FormatError(f"pack {pack.header.key}: {what}")
-    if not pack.payloads:
-        return None
-    rows = torch.from_numpy(np.concatenate([payload.data for payload in pack.payloads]))
-    return rows.view(torch.bfloat16) if dtypes == {"BF16"} else rows
+    rows = [one for item in range(pack.header.items) for one in item_features(pack, item)]
+    if len({(one.dtype, one.shape[1]) for one in rows}) > 1:
+        raise FormatError(f"pack {pack.header.key}: holds features of several encoders")
+    return torch.cat(rows) if rows else None
+
+
+def item_features(pack: Pack, item: int) -> list[Tensor]:
+    """[rows, d] of each view of an item, in the order of `grid_thw`; a frame group is one view.
+    int8 comes with its scales applied, in bfloat16.
+
+    Raises FormatError for pictures, and where scales are missing.
+    """
+    import torch
+
+    key, stored = pack.header.key, pack.payloads_of(item)
+    if PAYLOADS[pack.arrays.payload[item]] != "features":
+        raise FormatError(f"pack {key}: item {item} has pictures, no features")
+    if stored[0].dtype != "I8":
+        if len({one.dtype for one in stored}) > 1:
+            raise FormatError(f"pack {key}: item {item} has features of several dtypes")
+        found = [torch.from_numpy(np.array(one.data)) for one in stored]
+        bits = stored[0].dtype == "BF16"
+        return [one.view(torch.bfloat16) if bits else one for one in found]
+    found = []
+    for rows, scales in zip(stored[::2], stored[1::2], strict=len(stored) % 2 == 0):
+        count, groups = scales.data.shape
+        if (rows.dtype, scales.dtype) != ("I8", "BF16") or len(rows.data) != count:
+            raise FormatError(f"pack {key}: item {item} lacks the scales of its int8 features")
+        whole = rows.data.reshape(count, groups, -1).astype(np.float32)
+        factor = torch.from_numpy(np.array(scales.data)).view(torch.bfloat16).float()
+        scaled = torch.from_numpy(whole) * factor[:, :, None]
+        found.append(scaled.view(count, -1).to(torch.bfloat16))
+    return found

@@ -19,7 +19,7 @@ from pipelines.balance import pack_costs
 from pipelines.pieces import pieces_of, remote_spans, shard_pieces
 from pipelines.plan import Partition, policy_spec
 from pipelines.recipe import Recipe
-from pipelines.render import render_config
+from pipelines.render import render_config, render_shape
 from pipelines.shards import PackTables, ShardPlace, ShardTask, receipt_name, run_assemble
 from pipelines.steps import Workshop
 from pipelines.store import Store, at_once
@@ -58,10 +58,7 @@ def recipe_digest(recipe: Recipe) -> str:
             "policy": policy_spec([Rule(one.policy, one.match) for one in recipe.policy]),
             "text": text_spec(recipe.text),
             "pack": recipe.pack.model_dump(mode="json"),
-            "render": {
-                **recipe.render.model_dump(mode="json"),
-                **render_config(recipe.render).spec(),
-            },
+            "render": {**render_shape(recipe.render), **render_config(recipe.render).spec()},
             "seed": recipe.seed,
         }
     )
@@ -79,6 +76,7 @@ def partition_digest(recipe: Recipe, partition: Partition) -> str:
             "sized": partition.sized.digest,
             "surveyed": [block.surveyed.digest for block in partition.blocks],
             "tokenized": [block.tokenized.digest for block in partition.blocks if block.tokenized],
+            **({"recorded": partition.recorded} if partition.recorded else {}),
         }
     )
 

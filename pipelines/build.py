@@ -33,7 +33,7 @@ from pipelines.plan import (
 )
 from pipelines.publish import already_published, latest, publish
 from pipelines.published import by_partition, published_files, read_table
-from pipelines.render import addresses, asked_for, known_faults, render_partition
+from pipelines.render import addresses, asked_for, known_faults, recorded, render_partition
 from pipelines.steps import Block, Workshop
 from pipelines.survey import survey_blocks
 from pipelines.text import text_spec, tokenize_blocks
@@ -125,7 +125,7 @@ def plan_known(
         wanted = addresses(workshop, partition)
         found = known_faults(workshop.rendered.of(asked_for(wanted)), wanted)
         if not found:
-            return partition, wanted
+            return recorded(workshop, partition, wanted), wanted
         faults = {**faults, **found}
 
 
@@ -211,7 +211,7 @@ def _render(
         _check_drops(workshop, partition)
         wanted, found = _render_once(workshop, run, partition)
         if not found:
-            return partition, wanted
+            return recorded(workshop, partition, wanted), wanted
         # each round drops the samples of these media, so the rounds end
         faults = {**faults, **found}
 

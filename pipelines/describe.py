@@ -22,6 +22,7 @@ from pipelines.plan import Partition, policy_spec
 from pipelines.publish import files_name, ledger_name
 from pipelines.published import by_partition, read_table, whole_ledger
 from pipelines.recipe import Recipe
+from pipelines.render import render_shape
 from pipelines.steps import Workshop
 from pipelines.take_down import with_drops, without
 from pipelines.text import text_spec
@@ -133,7 +134,7 @@ def _shape(recipe: Recipe) -> dict[str, object]:
         "select": recipe.select.model_dump(mode="json", exclude={"take_down"}),
         "split": recipe.split.model_dump(mode="json"),
         "policy": policy_spec([Rule(one.policy, one.match) for one in recipe.policy]),
-        "render": recipe.render.model_dump(mode="json"),
+        "render": render_shape(recipe.render),
         "pack": recipe.pack.model_dump(mode="json"),
     }
 
@@ -171,6 +172,7 @@ def _entry(workshop: Workshop, made: Made, merged: list[str]) -> PartitionEntry:
         patches=int(costs["patches"].sum()),
         packing=packing,
         balance=balance_of(recipe, packing, packed, sized, costs),
+        devices=list(made.partition.devices),
         shards=made.assembled.shards,
     )
 

@@ -3,8 +3,8 @@ finish.
 
 A spec names files and rows; payload bytes are read, made and written inside the task, so that
 nothing big travels through Ray. Every task takes one CPU and no GPU, so that CPU work never
-lands in a GPU actor. Ray starts with the first spec: a build with nothing to do never pays for
-it.
+lands in a GPU actor; what needs a model runs in actors of its own. Ray starts with the first
+spec: a build with nothing to do never pays for it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -35,11 +36,34 @@ class WorkToDoError(PatchpackError):
     """Raised by `NoWork` at the first output that does not exist yet."""
 
 
+@dataclass(frozen=True)
+class ActorPool:
+    """From `min_actors` to `max_actors` processes, each with so many GPUs and CPUs, by default an
+    equal share of the CPUs; `at_once` specs are run by an actor at a time.
+    """
+
+    min_actors: int
+    max_actors: int
+    num_gpus: float
+    cpus: int | None = None
+    at_once: int = 1
+
+
+Make = Callable[[int], Callable[[Spec], Result]]
+"""What an actor calls once, with the CPUs that it has, for the function that it then runs."""
+
+
 class Engine(Protocol):
     """Runs a function over specs."""
 
     def map(self, function: Callable[[Spec], Result], specs: Sequence[Spec]) -> Iterator[Result]:
         """The results, in the order in which they finish."""
+        ...
+
+    def map_actors(
+        self, make: Make[Spec, Result], specs: Sequence[Spec], pool: ActorPool
+    ) -> Iterator[Result]:
+        """The same by processes that stay, for a function that takes long to make."""
         ...
 
     def local(self) -> None:
@@ -54,6 +78,15 @@ class NoWork:
         """Nothing for no specs; else raises WorkToDoError."""
         if specs:
             raise WorkToDoError(f"{function.__name__} has {len(specs)} outputs to make")
+        return iter(())
+
+    def map_actors(
+        self, make: Make[Spec, Result], specs: Sequence[Spec], pool: ActorPool
+    ) -> Iterator[Result]:
+        """As `map`."""
+        del make, pool
+        if specs:
+            raise WorkToDoError(f"actors have {len(specs)} outputs to make")
         return iter(())
 
     def local(self) -> None:
@@ -84,12 +117,7 @@ class RayEngine:
         """
         if not specs:
             return
-        self._start()
-        import ray
-        from ray.exceptions import RayError, RayTaskError
-
-        rows = [{"spec": pickle.dumps(spec)} for spec in specs]
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        dataset = self._dataset(specs)
         with warnings.catch_warnings():
             # no named parameter takes the place of this one in the pinned version
             warnings.filterwarnings("ignore", "`ray_remote_args_fn` is deprecated")
@@ -99,6 +127,60 @@ class RayEngine:
                 num_gpus=0,
                 ray_remote_args_fn=lambda: {"max_retries": MAX_RETRIES},
             )
+        yield from self._results(done, function.__name__)
+
+    def map_actors(
+        self, make: Make[Spec, Result], specs: Sequence[Spec], pool: ActorPool
+    ) -> Iterator[Result]:
+        """The same by a pool of actors; a spec whose actor died is tried again by another.
+
+        Raises BuildError also where the cluster has not so many GPUs.
+        """
+        if not specs:
+            return
+        dataset = self._dataset(specs)
+        import ray
+
+        total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        if total.get("GPU", 0) < pool.num_gpus:
+            have, needs = f"{total.get('GPU', 0):g}", f"{pool.num_gpus:g}"
+            what = f"an actor needs {needs} GPUs, the cluster has {have}"
+            raise BuildError(f'render.encoder: {what}; device = "cpu" takes none')
+        actors = min(pool.max_actors, len(specs))
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        most = max(int(node["Resources"].get("CPU", 0)) for node in nodes)
+        cpus = pool.cpus or max(1, min(most, int(total.get("CPU", 1)) // actors))
+        with warnings.catch_warnings():
+            # as above: by default an actor is restarted for ever
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+            done = dataset.map(
+                _Actor,
+                fn_constructor_args=(make, cpus),
+                compute=ray.data.ActorPoolStrategy(
+                    min_size=min(pool.min_actors, actors),
+                    max_size=actors,
+                    max_tasks_in_flight_per_actor=2 * pool.at_once,
+                    max_concurrent_calls_per_actor=pool.at_once,
+                    enable_true_multi_threading=pool.at_once > 1,
+                ),
+                num_cpus=cpus,
+                num_gpus=pool.num_gpus,
+                max_restarts=MAX_RETRIES,
+                max_task_retries=MAX_RETRIES,
+            )
+        yield from self._results(done, "an actor")
+
+    def _dataset(self, specs: Sequence[object]) -> Any:
+        """One block a spec."""
+        self._start()
+        import ray
+
+        rows = [{"spec": pickle.dumps(spec)} for spec in specs]
+        return ray.data.from_items(rows, override_num_blocks=len(rows))
+
+    def _results(self, done: Any, name: str) -> Iterator[Any]:
+        from ray.exceptions import RayError, RayTaskError
+
         try:
             batch: pa.Table
             for batch in done.iter_batches(
@@ -107,10 +189,10 @@ class RayEngine:
                 for answer in batch.column("result").to_pylist():
                     yield _unwrap(answer)
         except RayTaskError as error:
-            raise BuildError(f"{function.__name__}: {_named(error.cause)}") from error
+            raise BuildError(f"{name}: {_named(error.cause)}") from error
         except RayError as error:
             self.close()  # so that another try starts afresh
-            raise TransientError(f"{function.__name__}: {_named(error)}") from error
+            raise TransientError(f"{name}: {_named(error)}") from error
 
     def _start(self) -> None:
         if self._started:
@@ -143,20 +225,41 @@ class RayEngine:
 
 def _task(function: Callable[[Spec], Result]) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
     """The function as Ray Data wants it: a row in, a row out, errors for a person as values."""
+    name = getattr(function, "__name__", type(function).__name__)
 
     def run(row: dict[str, bytes]) -> dict[str, bytes]:
-        try:
-            result: object = function(pickle.loads(row["spec"]))
-        except PatchpackError as error:
-            result = error
-        except OSError as error:
-            kind = TransientError if may_pass(error) else BuildError
-            result = kind(f"{error.filename or function.__name__}: {error.strerror or error}")
-        except Exception as error:  # noqa: BLE001 - a bug; Ray tells it with pages, or not at all
-            result = BuildError(f"{function.__name__}: {_named(error)}, {_raised_at(error)}")
+        result = _answer(name, lambda: function(pickle.loads(row["spec"])))
         return {"result": pickle.dumps(result)}
 
     return run
+
+
+class _Actor:
+    """A function that was made in this process; what its making raised is every answer."""
+
+    def __init__(self, make: Make[Spec, Result], cpus: int) -> None:
+        made = _answer("an actor", lambda: make(cpus))
+        self._run = (
+            (lambda _: {"result": pickle.dumps(made)})
+            if isinstance(made, Exception)
+            else (_task(made))
+        )
+
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
+        return self._run(row)
+
+
+def _answer(name: str, work: Callable[[], Any]) -> Any:
+    """What the work returns; what it raises as an error for a person."""
+    try:
+        return work()
+    except PatchpackError as error:
+        return error
+    except OSError as error:
+        kind = TransientError if may_pass(error) else BuildError
+        return kind(f"{error.filename or name}: {error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - a bug; Ray tells it with pages, or not at all
+        return BuildError(f"{name}: {_named(error)}, {_raised_at(error)}")
 
 
 def _unwrap(answer: bytes) -> Any:
@@ -182,6 +285,8 @@ def _initialise(workers: int | None) -> None:
     """Connect to the cluster of RAY_ADDRESS, or start a local Ray with a small object store."""
     import ray
 
+    # it tells of each actor that may be restarted, on the terminal
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # by default a task that the memory monitor kills is tried again for ever
     os.environ.setdefault("RAY_task_oom_retries", "5")

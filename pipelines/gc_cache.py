@@ -25,11 +25,12 @@ import pyarrow.compute as pc
 
 from pipelines.plan import ids_key
 from pipelines.published import published_files
-from pipelines.recipe import Output, Render
-from pipelines.render import addresses_key, asked_for, render_config
+from pipelines.recipe import Output
+from pipelines.render import addresses_key, asked_for
 from pipelines.steps import scratch_of
 from pipelines.store import Store
 from schemas.manifest import Manifest, PartitionEntry
+from workers.payloads import RenderConfig
 from workers.storage.folder import Folder, Stat, folder_of
 
 CACHE = ".cache"
@@ -115,7 +116,9 @@ def _receipts(root: Folder, names: Collection[Name]) -> list[tuple[Name, dict[st
 def _addresses(manifest: Manifest, entry: PartitionEntry) -> str:
     """How a build with the libraries that are here names the addresses of a partition."""
     recipes = {**manifest.older_recipes, manifest.recipe_digest: manifest.recipe}
-    config = render_config(Render.model_validate(recipes[entry.recipe_digest]["render"]))
+    section = recipes[entry.recipe_digest]["render"]
+    names = ("payload", "codec", "resampler", "encoder")
+    config = RenderConfig(**{name: section[name] for name in names if name in section})
     [sized] = entry.stages["sized"]
     return addresses_key(config, sized, entry.stages["surveyed"])[:32]
 

@@ -22,6 +22,7 @@ from pipelines.recipe import (
     Split,
 )
 from schemas.errors import RecipeError
+from workers.encoders.config import EncoderConfig
 from workers.match import Match
 from workers.policies.protocol import Policy
 from workers.text_config import TextConfig
@@ -112,6 +113,8 @@ def _allowed(place: tuple[int | str, ...]) -> list[str]:
         if place[2] == "match":
             return list(Match.model_fields)
         return [*policy_kinds()[str(place[3])].model_fields, "match"]
+    if place[:2] == ("render", "encoder"):
+        return list(EncoderConfig.model_fields)
     if place[2:3] == ("options",):
         common = (name for name in Source.model_fields if name != "options")
         return [*common, *_source_kinds()[str(place[3])].model_fields]
@@ -162,6 +165,11 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     if recipe.text.tokenizer != "bytes" and tokenizer.is_dir():  # else a hub id
         text = recipe.text.model_copy(update={"tokenizer": str(tokenizer)})
         recipe = recipe.model_copy(update={"text": text})
+    encoder = recipe.render.encoder
+    if encoder and (folder / encoder.model).is_dir():
+        model = encoder.model_copy(update={"model": str(folder / encoder.model)})
+        render = recipe.render.model_copy(update={"encoder": model})
+        recipe = recipe.model_copy(update={"render": render})
     if recipe.select.take_down:
         select = recipe.select.model_copy(update={"take_down": place(recipe.select.take_down)})
         recipe = recipe.model_copy(update={"select": select})

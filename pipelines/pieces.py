@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.plan import Partition
-from pipelines.render import kept_rows
+from pipelines.render import first_of_each, kept_rows
 from pipelines.steps import Workshop
 from schemas.columns import Ints, one_chunk
 from schemas.errors import BuildError
@@ -57,7 +57,7 @@ def pieces_of(workshop: Workshop, partition: Partition, wanted: pa.Table) -> pa.
 def _rendered(workshop: Workshop, keys: pa.Array, row: Ints, item: Ints) -> pa.Table:
     index, containers = workshop.rendered.of(keys), workshop.rendered.containers
     index = index.filter(index.column("drop").is_null())
-    index = index.sort_by([("key", "ascending"), ("container", "ascending"), ("part", "ascending")])
+    index = first_of_each(index)
     encoded = one_chunk(index.column("key")).dictionary_encode()
     codes = encoded.indices.to_numpy()
     found = pc.index_in(keys, value_set=encoded.dictionary)
@@ -65,14 +65,7 @@ def _rendered(workshop: Workshop, keys: pa.Array, row: Ints, item: Ints) -> pa.T
         raise BuildError(f"{found.null_count} payloads are missing from the cache; build again")
     code = found.to_numpy()
     starts = np.searchsorted(codes, np.arange(len(encoded.dictionary)))
-    # a key may stand in two containers, after a crash between two builds: the first one serves
-    container = index.column("container").to_numpy()
-    same = (
-        np.flatnonzero(container == container[starts[codes]])
-        if len(codes)
-        else np.zeros(0, np.int64)
-    )
-    counts = np.bincount(codes[same], minlength=len(starts))
+    counts = np.bincount(codes, minlength=len(starts))
     take = np.repeat(starts[code] - np.cumsum(counts[code]) + counts[code], counts[code])
     chosen = index.take(pa.array(np.arange(len(take)) + take))
     n = len(chosen)

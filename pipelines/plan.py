@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from pipelines.recipe import Render
 from pipelines.steps import Block, Workshop
 from pipelines.store import Receipt, Store
 from pipelines.text import text_spec
@@ -19,6 +20,7 @@ from schemas.libraries import version
 from workers import pack as packing
 from workers import select as selection
 from workers import size as sizing
+from workers.encoders.spec import encoder_spec
 from workers.match import Match, Rule
 from workers.packing.buckets import Packed
 from workers.text_tokenizers import load_tokenizer
@@ -39,6 +41,10 @@ class Partition:
     selected: Receipt
     sized: Receipt
     packed: Receipt
+    recorded: str = ""
+    """Digest of its features: they are a device's answer, which nothing else tells."""
+    devices: tuple[str, ...] = ()
+    """That computed them."""
 
     @property
     def packs(self) -> int:
@@ -152,7 +158,7 @@ def _size(workshop: Workshop, blocks: Sequence[Block], selected: Receipt) -> Rec
             "text": text_spec(recipe.text),
             "limits": recipe.pack.limits.capacities,
             "segment_multiple": recipe.pack.segment_multiple,
-            "render": [recipe.render.payload, recipe.render.codec],
+            "render": _modelled(recipe.render),
             "selected": selected.digest,
             "surveyed": [block.surveyed.digest for block in blocks],
             "tokenized": [block.tokenized.digest for block in blocks if block.tokenized],
@@ -185,11 +191,31 @@ def _size_config(workshop: Workshop, *, has_media: bool) -> sizing.SizeConfig:
         segment_multiple=recipe.pack.segment_multiple,
         payload=recipe.render.payload,
         codec=recipe.render.codec,
+        **_rows(recipe.render),
         encode=tokenizer.encode,
         encode_documents=tokenizer.encode_documents,
         around_image=ids.image.overhead,
         around_video=ids.video.overhead,
     )
+
+
+def _modelled(render: Render) -> list[object]:
+    """What of the section shapes modelled bytes."""
+    encoder = [encoder_spec(render.encoder)] if render.encoder else []
+    return [render.payload, render.codec, *encoder]
+
+
+def _rows(render: Render) -> dict[str, int]:
+    """Bytes of a row of features, and the patches that become one."""
+    if render.encoder is None:
+        return {}
+    from workers.encoders.loading import tower_shape  # torch and transformers: seconds
+
+    shape = tower_shape(render.encoder)
+    return {
+        "row_bytes": shape.row_bytes(render.encoder.stored),
+        "patches_a_row": shape.side**2,
+    }
 
 
 def _has_media(surveyed: pa.Table) -> bool:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipelines.policies import PolicyConfig
+from workers.encoders.config import EncoderConfig
 from workers.match import Match
 from workers.packing.limits import Limits
 from workers.packing.profile import Coefficients, Profile, profiles
@@ -113,13 +114,21 @@ class Split(_Section):
 class Render(_Section):
     """What the packs hold of an image."""
 
-    payload: Literal["source", "pixels"] = "pixels"
+    payload: Literal["source", "pixels", "features"] = "pixels"
     """`pixels` = resized and encoded; `source` = the file's bytes untouched (frames of a video are
-    always pixels).
+    always pixels); `features` = what `encoder` makes of the pixels.
     """
     codec: Literal["jpeg", "webp", "png"] = "jpeg"
     resampler: Literal["pillow", "opencv"] = "pillow"
     """`pillow` gives the pixels of the reference code; `opencv` is faster and gives others."""
+    encoder: EncoderConfig | None = None
+    """The vision tower of `features`."""
+
+    @model_validator(mode="after")
+    def _encoder_makes_features(self) -> Render:
+        if (self.payload == "features") != (self.encoder is not None):
+            raise ValueError('payload = "features" and [render.encoder] belong together')
+        return self
 
 
 class Pack(_Section):
@@ -245,6 +254,16 @@ class Recipe(_Section):
         schemes = sorted({rule.policy.positions for rule in self.policy})
         if len(schemes) > 1:
             raise ValueError(f"policy: one model takes one kind of position ids, not {schemes}")
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_made_once(self) -> Recipe:
+        for number, rule in enumerate(self.policy):
+            drops = getattr(rule.policy, "token_dropout_prob", 0) > 0
+            anew = getattr(rule.policy, "kept_indices", "baked") == "per_epoch"
+            if self.render.payload == "features" and drops and anew:
+                what = "features are made once, and patches would be dropped anew in each epoch"
+                raise ValueError(f'policy.{number}.kept_indices: {what}; take "baked"')
         return self
 
     @property

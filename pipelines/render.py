@@ -8,20 +8,25 @@ least a request's worth of bytes, of as many blocks as that takes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.engine import ActorPool
 from pipelines.plan import Faults, Partition
 from pipelines.recipe import Render
 from pipelines.steps import StandIn, Workshop, stand_ins
 from pipelines.store import Receipt, Store
 from schemas.columns import one_chunk
 from schemas.digest import spec_digest
+from workers.encoders.config import EncoderConfig
+from workers.encoders.spec import encoder_spec
 from workers.gather import by_block
 from workers.payloads import (
     ADDRESSES,
@@ -67,8 +72,17 @@ class RenderTask:
 
 
 def render_config(render: Render) -> RenderConfig:
-    """The part of the recipe that shapes payloads."""
-    return RenderConfig(render.payload, render.codec, render.resampler)
+    """The part of the recipe that shapes payloads. Raises RecipeError for an encoder whose files
+    are missing or damaged.
+    """
+    encoder = encoder_spec(render.encoder) if render.encoder else None
+    return RenderConfig(render.payload, render.codec, render.resampler, encoder)
+
+
+def render_shape(render: Render) -> dict[str, object]:
+    """The section as a manifest has it: without where an encoder lies and how it is run."""
+    shape: dict[str, object] = render.model_dump(mode="json", exclude={"encoder"})
+    return {**shape, "encoder": encoder_spec(render.encoder)} if render.encoder else shape
 
 
 def addresses(workshop: Workshop, partition: Partition) -> pa.Table:
@@ -142,12 +156,40 @@ def known_faults(index: pa.Table, wanted: pa.Table) -> Faults:
 
 def render_partition(workshop: Workshop, partition: Partition, wanted: pa.Table) -> None:
     """Make every payload of the plan that does not exist yet."""
-    tasks, made = list(_tasks(workshop, partition, wanted)), []
+    tasks, made = list(tasks_of(workshop, partition, wanted)), []
+    encoder = workshop.recipe.render.encoder
+    if encoder is None:
+        making = workshop.run("render", run_render, tasks)
+    else:
+        making = workshop.run_actors("encode", partial(Encoding, encoder), tasks, pool_of(encoder))
     try:
-        for receipt in workshop.run("render", run_render, tasks):
+        for receipt in making:
             made.append(receipt)  # noqa: PERF402 - those before a failure count
     finally:
         workshop.rendered.add(made)
+
+
+def recorded(workshop: Workshop, partition: Partition, wanted: pa.Table) -> Partition:
+    """The partition with the digest of its features, as far as they are there."""
+    if workshop.recipe.render.encoder is None:
+        return partition
+    index = first_of_each(workshop.rendered.of(wanted.column("key").combine_chunks()))
+    digests = index.column("digest").drop_null().to_pylist()
+    devices = sorted(set(index.column("device").drop_null().to_pylist()))
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+    return replace(partition, recorded=digest, devices=tuple(devices))
+
+
+def first_of_each(index: pa.Table) -> pa.Table:
+    """Rows of INDEX by key and part: a key may stand in two containers, after a crash between two
+    builds, and the first one serves.
+    """
+    order = [("key", "ascending"), ("container", "ascending"), ("part", "ascending")]
+    ordered = index.sort_by(order)
+    codes = one_chunk(ordered.column("key")).dictionary_encode().indices.to_numpy()
+    container = ordered.column("container").to_numpy()
+    starts = np.searchsorted(codes, codes)
+    return ordered.filter(pa.array(container == container[starts]))
 
 
 def asked_for(wanted: pa.Table) -> pa.Array:
@@ -155,7 +197,8 @@ def asked_for(wanted: pa.Table) -> pa.Array:
     return pa.concat_arrays([one_chunk(wanted["key"]), one_chunk(wanted["xyz_key"])])
 
 
-def _tasks(workshop: Workshop, partition: Partition, wanted: pa.Table) -> Iterator[RenderTask]:
+def tasks_of(workshop: Workshop, partition: Partition, wanted: pa.Table) -> Iterator[RenderTask]:
+    """The containers to make of these ADDRESSES of a partition."""
     store, config = workshop.store, render_config(workshop.recipe.render)
     for parts in _containers(_parts(workshop, partition, wanted), store.folder):
         keys = [key for part in parts for key in part.missing]
@@ -212,18 +255,49 @@ def run_render(task: RenderTask) -> Receipt:
     receipt.
     """
     store = task.store
+    with store.new_path(store.path("rendered", task.key, ".bin")) as container:
+        table = render_block(job_of(task), container)
+    return store.write("rendered", task.key, table)
+
+
+class Encoding:
+    """The same with features, in an actor that has loaded their encoder."""
+
+    def __init__(self, encoder: EncoderConfig, cpus: int) -> None:
+        from workers.encode_block import BlockEncoder  # torch and transformers: seconds
+
+        self._encode = BlockEncoder(encoder, cpus)
+
+    def __call__(self, task: RenderTask) -> Receipt:
+        """Encode the missing payloads of some blocks."""
+        store = task.store
+        with store.new_path(store.path("rendered", task.key, ".bin")) as container:
+            made = self._encode(job_of(task), container)
+        facts = {"patches": made.patches, "halved_batches": made.halved}
+        return store.write("rendered", task.key, made.index, facts=facts)
+
+
+def pool_of(encoder: EncoderConfig) -> ActorPool:
+    """The actors that an encoder's section asks for; on a GPU a block is computed while the one
+    before it is written and the one behind it is decoded.
+    """
+    on_gpu = encoder.device == "cuda"
+    num_gpus, at_once = (encoder.num_gpus, 2) if on_gpu else (0.0, 1)
+    return ActorPool(encoder.min_actors, encoder.max_actors, num_gpus, encoder.cpus, at_once)
+
+
+def job_of(task: RenderTask) -> RenderJob:
+    """What the workers take of a task."""
+    store = task.store
     surveyed, sized = zip(*(_kept(store, task.sized, part) for part in task.parts), strict=True)
     places = [stand_ins(part.stand_in, store) for part in task.parts]
-    job = RenderJob(
+    return RenderJob(
         pa.concat_tables(surveyed),
         pa.concat_tables(sized),
         MediaPlace(task.root, {path: at for one in places for path, at in one.items()}),
         frozenset(key for part in task.parts for key in part.missing),
         task.config,
     )
-    with store.new_path(store.path("rendered", task.key, ".bin")) as container:
-        table = render_block(job, container)
-    return store.write("rendered", task.key, table)
 
 
 def _kept(store: Store, sized: str, part: RenderPart) -> tuple[pa.Table, pa.Table]:

@@ -70,7 +70,7 @@ class Rendered:
         first = len(self.containers)
         self.containers += [container for container, _ in beside]
         numbered = (
-            table.append_column(
+            _as_now(table).append_column(
                 INDEX.field("container"), pa.array(np.full(len(table), number, np.int32))
             )
             for number, table in enumerate(tables, first)
@@ -98,6 +98,14 @@ class _Segment:
         places = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
         rows = self.table.take(pa.array(order[places]))
         return rows.filter(pc.is_in(rows.column("key"), value_set=keys))
+
+
+def _as_now(table: pa.Table) -> pa.Table:
+    """With the columns about features, which older containers lack."""
+    for field in PAYLOADS:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(PAYLOADS.names)
 
 
 def _beside(receipt: str) -> tuple[str, str]:

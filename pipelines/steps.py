@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from pipelines.engine import Engine
+from pipelines.engine import ActorPool, Engine
 from pipelines.partitions import SourceFile
 from pipelines.recipe import Output, Recipe
 from pipelines.rendered import Rendered
@@ -81,15 +81,28 @@ class Workshop:
         self, stage: str, function: Callable[[Spec], Result], specs: Sequence[Spec]
     ) -> Iterator[Result]:
         """The engine's results, with progress told."""
-        self.progress(stage, 0, len(specs))
+        return self._told(stage, self.engine.map(function, specs), len(specs))
+
+    def run_actors(
+        self,
+        stage: str,
+        make: Callable[[int], Callable[[Spec], Result]],
+        specs: Sequence[Spec],
+        pool: ActorPool,
+    ) -> Iterator[Result]:
+        """The same by actors, each of which calls `make` once with the CPUs that it has."""
+        return self._told(stage, self.engine.map_actors(make, specs, pool), len(specs))
+
+    def _told(self, stage: str, results: Iterator[Result], count: int) -> Iterator[Result]:
+        self.progress(stage, 0, count)
         written = ""  # where in the cache, as far as is known: anywhere
         try:
-            for done, result in enumerate(self.engine.map(function, specs), 1):
-                self.progress(stage, done, len(specs))
+            for done, result in enumerate(results, 1):
+                self.progress(stage, done, count)
                 yield result
                 written = result.stage if isinstance(result, Receipt) else ""
         finally:
-            if specs:
+            if count:
                 forget(self.store.folder, written)
                 forget(self.output)
 

@@ -111,6 +111,8 @@ class PartitionEntry(_Frozen):
     patches: int
     packing: Packing
     balance: Balance
+    devices: list[str] = []
+    """That computed its features."""
     shards: list[ShardEntry]
 
 

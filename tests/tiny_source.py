@@ -145,6 +145,7 @@ def write_recipe(
     max_drop_ratio: float = 1.0,
     policy: str = 'kind = "qwen2_vl"',
     codec: str = "",
+    encoder: str = "",
 ) -> Path:
     """A recipe for `records` sources by name."""
     lines = ["name = 'tiny'"]
@@ -154,6 +155,8 @@ def write_recipe(
     lines += ["[render]", f"payload = '{payload}'"]
     if codec:
         lines += [f"codec = '{codec}'"]
+    if encoder:
+        lines += ["[render.encoder]", encoder]
     lines += ["[pack]", f"max_tokens = {max_tokens}", "lanes = 2"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*lines, "[output]", f"path = '{output}'", ""]))

@@ -20,7 +20,7 @@ from patchpack.arrays import (
     THUMBNAILS,
     Arrays,
 )
-from patchpack.layout import Cost, Header, Pack, image
+from patchpack.layout import Cost, Header, Pack, Payload, feature, image
 from schemas.errors import BuildError
 from workers.cameras import XYZ, camera_arrays
 from workers.expand import Expanded, VisionBlock, VisionIds, expand
@@ -33,10 +33,12 @@ holds.
 
 
 class Part(NamedTuple):
-    """One part of an item's payload: an encoded picture, or the places of its patches (`xyz`)."""
+    """One part of an item's payload: an encoded picture, features of a view, their scales, or the
+    places of its patches (`xyz`).
+    """
 
     data: bytes | memoryview
-    format: str
+    format: str  # of features dtype/width: bfloat16/1152
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class PackStyle:
 
     recipe: str  # digest of what shapes packs
     positions: str
-    payload: str  # source | pixels
+    payload: str  # source | pixels | features
     ids: VisionIds
 
 
@@ -95,8 +97,8 @@ def assemble(
         item_kind=[item.source.kind for item in items],
         item_start=[start for start, _ in spans],
         item_length=[length for _, length in spans],
-        item_tensor=[f"image.{number:05d}" for number in first_tensor[:-1]],
-        item_format=[shown[0].format for shown in pictures],
+        item_tensor=[f"{_kind(style)}.{number:05d}" for number in first_tensor[:-1]],
+        item_format=[shown[0].format.partition("/")[0] for shown in pictures],
         item_source_wh=[[item.source.width, item.source.height] for item in items],
         item_resized_wh=[list(item.geometry.resized_wh) for item in items],
         policy=[item.geometry.policy for item in items],
@@ -105,8 +107,20 @@ def assemble(
         positions=style.positions,
         recipe=style.recipe,
     )
-    payloads = [image(picture.data) for shown in pictures for picture in shown]
+    payloads = [_payload(picture) for shown in pictures for picture in shown]
     return Pack(header, _arrays(expanded, items, xyz, style), payloads)
+
+
+def _kind(style: PackStyle) -> str:
+    """The first half of the names of payload tensors."""
+    return "feature" if style.payload == "features" else "image"
+
+
+def _payload(part: Part) -> Payload:
+    dtype, _, width = part.format.partition("/")
+    if not width:
+        return image(part.data)
+    return feature(part.data, dtype, int(width))
 
 
 def _expand(sample: Sample, ids: VisionIds) -> Expanded:
@@ -190,8 +204,9 @@ def _arrays(
 
 
 def _payload_code(item: Item, style: PackStyle) -> int:
-    untouched = style.payload == "source" and item.source.kind != "video"
-    return PAYLOADS.index("source" if untouched else "pixels")
+    if style.payload == "source" and item.source.kind == "video":
+        return PAYLOADS.index("pixels")
+    return PAYLOADS.index(style.payload)
 
 
 def _alpha_code(item: Item) -> int:

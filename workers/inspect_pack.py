@@ -13,7 +13,7 @@ from PIL import Image
 
 from patchpack.arrays import PAYLOADS, THUMBNAIL_SOURCES
 from patchpack.item_geometry import item_geometry
-from patchpack.layout import Pack
+from patchpack.layout import FEATURE_DTYPES, Pack
 from patchpack.view_maps import Floats
 from workers.cameras import lenses
 from workers.expand import Kinds, VisionBlock
@@ -46,6 +46,9 @@ def _planned_kinds(pack: Pack, item: int) -> Kinds:
 
 def _picture_problems(pack: Pack, item: int) -> Iterator[str]:
     pictures = pack.payloads_of(item)
+    if PAYLOADS[pack.arrays.payload[item]] == "features":
+        yield from _feature_problems(pack, item)
+        return
     if PAYLOADS[pack.arrays.payload[item]] == "source":
         found = hashlib.sha256(pictures[0].data.data).hexdigest()
         if found != pack.header.sha256[item]:
@@ -66,6 +69,29 @@ def _picture_problems(pack: Pack, item: int) -> Iterator[str]:
             yield f"item {item}: picture {number} is {size}, its geometry says {wanted}"
         if number == 0 and kind != pack.header.item_format[item]:
             yield f"item {item}: picture is {kind}, the header says {pack.header.item_format[item]}"
+
+
+def _feature_problems(pack: Pack, item: int) -> Iterator[str]:
+    """Features of each grid, with a scale a row where they are int8; as many rows for a patch in
+    all of them.
+    """
+    stored = pack.payloads_of(item)
+    dtype = FEATURE_DTYPES.get(pack.header.item_format[item])
+    step = 2 if dtype == "I8" else 1
+    views, scales = stored[::step], stored[1::2] if step == 2 else []
+    kinds = {(one.dtype, one.data.shape[1]) for one in views}
+    if len(kinds) != 1 or kinds.pop()[0] != dtype:
+        yield f"item {item}: its features differ, or are not {pack.header.item_format[item]}"
+    rows = [len(one.data) for one in views]
+    if scales and [len(one.data) for one in scales] != rows:
+        yield f"item {item}: its scales are not as many as its features"
+    kept = np.count_nonzero(pack.arrays.kept_item == item)
+    grids = pack.arrays.grid_thw[pack.arrays.grid_item == item]
+    patches = [kept] if kept else grids.prod(axis=1).tolist()
+    if len(rows) != len(patches) or not all(rows):
+        yield f"item {item} has features of {len(rows)} views, its grids say {len(patches)}"
+    elif len({(n // count, n % count) for n, count in zip(patches, rows, strict=True)}) > 1:
+        yield f"item {item} has {rows} rows of features for {patches} patches"
 
 
 def _camera_problems(pack: Pack, item: int) -> Iterator[str]:

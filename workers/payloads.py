@@ -10,33 +10,25 @@ instead, so that the fault is known by content and the plan can be made again wi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from patchpack.item_geometry import Drawing, Placement
+from schemas.digest import spec_digest
 from schemas.libraries import version
 from workers.cameras import XYZ, render_xyz
 from workers.durable import whole_file, write_all
 from workers.faults import Fault
 from workers.gather import Item, items_of
+from workers.item_pictures import shown, untouched
 from workers.known_media import check_unchanged, read_known
 from workers.media_files import MediaFiles, StandIns
-from workers.pixels import (
-    Codec,
-    ItemRow,
-    Resampler,
-    decode,
-    encode,
-    passes_through,
-    render,
-)
+from workers.pixels import Codec, Resampler, encode
 from workers.storage.folder import Folder
-from workers.video import frames
 
 VERSION = 2
 """Raised when the bytes of a payload change for the same media and geometry: with a change of
@@ -54,6 +46,9 @@ PAYLOADS = pa.schema(
         pa.field("format", pa.string(), nullable=False),
         pa.field("drop", pa.string()),
         pa.field("message", pa.string()),
+        # of features, which a GPU answers and nobody can compute again from their key alone
+        pa.field("digest", pa.string()),
+        pa.field("device", pa.string()),
     ]
 )
 
@@ -67,26 +62,32 @@ ADDRESSES = pa.schema(
 )
 """One row an item of a partition's kept samples, in their order."""
 
+Row = tuple[object, ...]
+"""One of PAYLOADS."""
+
 Making = Iterator[tuple[bytes, str]]
 """Parts of a payload with their formats, made one after another."""
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """`payload` is source or pixels; `codec` jpeg, webp or png; `resampler` pillow or opencv."""
+    """`payload` is source, pixels or features; `codec` jpeg, webp or png; `resampler` pillow or
+    opencv; `encoder` is the spec of what makes features.
+    """
 
     payload: str
     codec: Codec
     resampler: Resampler = "pillow"
+    encoder: Mapping[str, object] | None = None
 
     def spec(self) -> dict[str, object]:
         """All that shapes the bytes of a payload beside the media and its geometry."""
         names = ("pillow", "av", *(("opencv-python-headless",) * (self.resampler == "opencv")))
+        encoder = spec_digest(self.encoder) if self.encoder else ""
+        made = {"encoder": encoder} if encoder else {"codec": self.codec}
         return {
             "version": VERSION,
-            "codec": self.codec,
+            **made,
             "resampler": self.resampler,
             "libraries": {name: version(name) for name in names},
         }
@@ -121,6 +122,8 @@ def payload_key(item: Item, config: RenderConfig, salt: bytes) -> str:
         *(getattr(shape, name) for name in Drawing.__annotations__),
         shape.frame_indices,
     )
+    if config.payload == "features":
+        drawn += (shape.crops_ltrb, shape.grid_thw, shape.kept_patches)
     return hashlib.sha256(salt + repr(drawn).encode()).hexdigest()[:32]
 
 
@@ -158,76 +161,77 @@ class RenderJob:
 
 def render_block(job: RenderJob, container: Path) -> pa.Table:
     """Write the container file, whole or not at all, and give its index (PAYLOADS)."""
-    rows: list[tuple[object, ...]] = []
+    rows: list[Row] = []
     end = 0
     with MediaFiles(*job.place) as media, whole_file(container) as descriptor:
-        for key, (sha256, making) in _wanted(job, media).items():
+        for one in wanted_of(job):
+            pictures = _pictures(one.item, media, job.config)
             try:
-                parts = list(making)
+                parts = list(places_of(one.item, media) if one.is_xyz else pictures)
             except Fault as fault:
-                rows.append((key, sha256, -1, end, 0, "", fault.reason.value, fault.message))
+                rows.append(fault_row(one, end, fault))
                 continue
             write_all(descriptor, [memoryview(data) for data, _ in parts])
             for part, (data, kind) in enumerate(parts):
-                rows.append((key, sha256, part, end, len(data), kind, None, None))
+                rows.append(
+                    (one.key, one.sha256, part, end, len(data), kind, None, None, None, None)
+                )
                 end += len(data)
-    return _index(rows)
+    return index_of_rows(rows)
 
 
-def _wanted(job: RenderJob, media: MediaFiles) -> dict[str, tuple[str, Making]]:
-    """Of each payload of the job, by key, its file's sha256 and its parts, which are made when they
-    are taken.
-    """
-    found: dict[str, tuple[str, Making]] = {}
+class Wanted(NamedTuple):
+    """A payload to make."""
+
+    key: str
+    item: Item
+    is_xyz: bool
+
+    @property
+    def sha256(self) -> str:
+        """Of the file that it is made of."""
+        source = self.item.source
+        return source.depth_sha256 if self.is_xyz else source.sha256
+
+
+def wanted_of(job: RenderJob) -> list[Wanted]:
+    """The payloads of the job, each once, in source order."""
+    found: dict[str, Wanted] = {}
     keys = address(job.surveyed, job.sized, job.config)
     for addresses, items in zip(keys, items_of(job.surveyed, job.sized), strict=True):
         for (key, places), item in zip(addresses, items, strict=True):
-            if key in job.wanted and key not in found:
-                found[key] = item.source.sha256, _pictures(item, media, job.config)
-            if places in job.wanted and places not in found:
-                found[places] = item.source.depth_sha256, _places(item, media)
-    return found
+            if key in job.wanted:
+                found.setdefault(key, Wanted(key, item, is_xyz=False))
+            if places in job.wanted:
+                found.setdefault(places, Wanted(places, item, is_xyz=True))
+    return list(found.values())
 
 
 def _pictures(item: Item, media: MediaFiles, config: RenderConfig) -> Making:
-    """The encoded pictures of an item with their formats. Raises Fault, or BuildError for changed
-    bytes.
-    """
-    source, shape = item.source, item.geometry
-    drawn_as = cast(Drawing, shape._asdict())
-    if source.kind == "video":
-        check_unchanged(source.path, _chunks(media, item), source.sha256)
-        file = media.open_range(source.path, source.offset, source.size)
-        with closing(file):
-            for frame in frames(file, shape.frame_indices, source.orientation):
-                for picture in render(frame, drawn_as, config.resampler):
-                    yield encode(picture, config.codec), config.codec
+    """The encoded pictures of an item with their formats. Raises as `shown`."""
+    if kept := untouched(item, media):
+        yield kept, item.source.format
         return
-    data = read_known(media, source.path, source.offset, source.size)
-    check_unchanged(source.path, [data], source.sha256)
-    image = decode(data, source.orientation, shape.alpha)
-    if passes_through(cast(ItemRow, source._asdict()), drawn_as):
-        yield data, source.format
-        return
-    for picture in render(image, drawn_as, config.resampler):
-        yield encode(picture, config.codec), config.codec
+    for pictures in shown(item, media, config.resampler):
+        for picture in pictures:
+            yield encode(picture, config.codec), config.codec
 
 
-def _places(item: Item, media: MediaFiles) -> Making:
-    """The places of an item's patches. Raises as `_pictures`."""
+def places_of(item: Item, media: MediaFiles) -> Making:
+    """The places of an item's patches, with their format. Raises as `item_pictures.shown`."""
     source = item.source
     data = read_known(media, source.depth_path, source.depth_offset, source.depth_size)
     check_unchanged(source.depth_path, [data], source.depth_sha256)
     yield render_xyz(item, data), XYZ
 
 
-def _chunks(media: MediaFiles, item: Item) -> Iterator[bytes]:
-    end = item.source.offset + item.source.size
-    for start in range(item.source.offset, end, _CHUNK):
-        yield read_known(media, item.source.path, start, min(_CHUNK, end - start))
+def fault_row(one: Wanted, offset: int, fault: Fault) -> Row:
+    """The row of a payload that cannot be made."""
+    return (one.key, one.sha256, -1, offset, 0, "", fault.reason.value, fault.message, None, None)
 
 
-def _index(rows: list[tuple[object, ...]]) -> pa.Table:
+def index_of_rows(rows: list[Row]) -> pa.Table:
+    """PAYLOADS."""
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(PAYLOADS)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, PAYLOADS, strict=True)]
     return pa.Table.from_arrays(arrays, schema=PAYLOADS)

@@ -53,6 +53,9 @@ class SizeConfig:
     encode_documents: Encode
     around_image: int
     around_video: int
+    row_bytes: int = 0
+    """Of features: bytes of a row, and `patches_a_row` of the encoder's patches become one."""
+    patches_a_row: int = 1
 
 
 @dataclass
@@ -161,9 +164,12 @@ def _decide(plan: _Plan, kept: Kept, items: Ints, step: Step, config: SizeConfig
     plan.costs[items, 0] = layout.embeddings + inserted
     plan.costs[items, 1] = sized.vit_patches
     plan.costs[items, 2] = vit_attention(sized)
-    plan.costs[items, 3] = payload_bytes(
-        sized, media, kept.file_bytes[items], config.payload, config.codec
-    )
+    if config.payload == "features":
+        plan.costs[items, 3] = sized.vit_patches // config.patches_a_row * config.row_bytes
+    else:
+        plan.costs[items, 3] = payload_bytes(
+            sized, media, kept.file_bytes[items], config.payload, config.codec
+        )
     plan.costs[items, 4] = layout.runs
     plan.resized_wh[items] = sized.drawn.resized_wh
     faulty = np.flatnonzero(~is_none(sized.drop))

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from pipelines.engine import RayEngine
+from pipelines.engine import ActorPool, Make, RayEngine
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
@@ -81,6 +81,13 @@ class Inline:
         """The results in order."""
         self.specs.setdefault(function.__name__, []).extend(specs)
         return map(function, specs)
+
+    def map_actors(
+        self, make: Make[Spec, Result], specs: Sequence[Spec], pool: ActorPool
+    ) -> Iterator[Result]:
+        """The same by a function that is made first."""
+        del pool
+        return map(make(1), specs) if specs else iter(())
 
     def local(self) -> None:
         """The driver may work."""

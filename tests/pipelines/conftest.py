@@ -15,7 +15,7 @@ import pipelines.finding
 from patchpack import Pack, decode
 from patchpack.index import decode_index
 from pipelines.build import Built, RunStage, build, call
-from pipelines.engine import Engine, RayEngine
+from pipelines.engine import ActorPool, Engine, Make, RayEngine
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
 from tests.tiny_source import write_recipe, write_source
@@ -32,6 +32,12 @@ class Here:
 
     def map(self, function: Callable[[Spec], Result], specs: Sequence[Spec]) -> Iterator[Result]:
         return map(function, specs)
+
+    def map_actors(
+        self, make: Make[Spec, Result], specs: Sequence[Spec], pool: ActorPool
+    ) -> Iterator[Result]:
+        del pool
+        return map(make(2), specs) if specs else iter(())
 
     def local(self) -> None:
         """Nothing to start."""
@@ -59,6 +65,13 @@ class Recorder:
             return function(spec)
 
         return self._engine.map(run, specs)
+
+    def map_actors(
+        self, make: Make[Spec, Result], specs: Sequence[Spec], pool: ActorPool
+    ) -> Iterator[Result]:
+        if specs:
+            self.asked["encode"] += len(specs)
+        return self._engine.map_actors(make, specs, pool)
 
     def local(self) -> None:
         self._engine.local()

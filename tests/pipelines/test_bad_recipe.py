@@ -59,7 +59,11 @@ QWEN_KEYS = "kind, variant, video_variant, patch_size, merge_size, temporal_patc
         ("[pack]", '[[policy]]\nkind = "fixed"\n[pack]', r"one model takes one kind of position"),
         ("kind = 'records'", "kind = 'csv'", r"0.kind: unknown kind of source 'csv' .*'records'"),
         ("kind = 'records'", "", r"sources.0.kind: missing; names the kind of source"),
-        ("'pixels'", "'pixel'", r"render.payload: .*'source' or 'pixels' \(got 'pixel'\)"),
+        (
+            "'pixels'",
+            "'pixel'",
+            r"render.payload: .*'pixels' or 'features' \(got 'pixel'\)",
+        ),
         ("lanes = 2", "lanes = 3", r"pack.lanes: must be a power of two \(got 3\)"),
         ("max_tokens = 512", "max_tokens = 2", r"pack.max_tokens: .*greater than or equal to 16"),
         (

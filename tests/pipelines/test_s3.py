@@ -19,7 +19,7 @@ import pytest
 import pipelines.finding
 import workers.storage.folder
 from pipelines.build import Built, RunStage, build, call
-from pipelines.engine import NoWork, _task, _unwrap
+from pipelines.engine import ActorPool, Make, NoWork, _task, _unwrap
 from pipelines.explain import explain
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
@@ -53,6 +53,12 @@ class InTurn:
         run = _task(function)
         for spec in specs:
             yield _unwrap(run({"spec": pickle.dumps(spec)})["result"])
+
+    def map_actors(
+        self, make: Make[Spec, Result], specs: Sequence[Spec], pool: ActorPool
+    ) -> Iterator[Result]:
+        del pool
+        return map(make(1), specs) if specs else iter(())
 
     def local(self) -> None:
         """Nothing to start."""
