@@ -113,8 +113,8 @@ def _sample_items(pack: Pack, sample_id: str) -> Story:
 
 
 def _extract(pack: Pack, folder: Path) -> list[str]:
-    """Write the header as JSON, the arrays as .npy and the payloads under their formats; the names
-    written.
+    """Write the header as JSON, arrays and features as .npy (bfloat16 as uint16) and pictures under
+    their formats; the names written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "header.json", (json.dumps(asdict(pack.header), indent=1) + "\n").encode())
@@ -124,6 +124,10 @@ def _extract(pack: Pack, folder: Path) -> list[str]:
         names.append(f"{name}.npy")
     for item, kind in enumerate(pack.header.item_format):
         for part, payload in enumerate(pack.payloads_of(item)):
+            if payload.kind == "feature":
+                names.append(f"item-{item:05d}-{part:05d}.npy")
+                np.save(folder / names[-1], payload.data, allow_pickle=False)
+                continue
             suffix = kind if kind.isalnum() else "bin"  # a header never names a path
             names.append(f"item-{item:05d}-{part:05d}.{suffix}")
             write_whole(folder / names[-1], payload.data.tobytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ from patchpack.collate import vision_tokens
 from patchpack.item_geometry import grids_of
 from patchpack.views import views
 from patchpack.vision_inputs import features, item_features
-from pipelines.engine import ActorPool, RayEngine
+from pipelines.engine import ActorPool, NoWork, RayEngine
+from pipelines.explain import explain
+from pipelines.gc import Limits, collect
 from pipelines.load_recipe import load_recipe
 from pipelines.render import Encoding, RenderTask
 from pipelines.store import Receipt
@@ -30,6 +33,7 @@ from tests.tiny_source import digests, write_recipe, write_source
 from tests.tiny_towers import by_transformers, tiny_model, write_tower
 from workers.encoders.patching import View
 from workers.encoders.tower import Tower
+from workers.storage.folder import folder_of
 
 
 @dataclass(frozen=True)
@@ -431,3 +435,28 @@ def test_an_actor_that_is_killed(
     shutil.move(tmp_path / "out", tmp_path / "before")
     here = build_in(tmp_path, Here(), payload="features", encoder=encoder).manifest
     assert digests(here) == digests(there)
+
+
+def test_what_a_build_needs_stays(tmp_path: Path) -> None:
+    """Garbage collection finds the features of the published version by its manifest alone."""
+    write_source(tmp_path / "source", 6)
+    encoder = on_cpu(write_tower(tmp_path / "tower", "qwen2_vl"))
+    older = on_cpu(tmp_path / "tower", 'stored = "int8"')
+    build_in(tmp_path, Here(), payload="features", encoder=older)
+    manifest = build_in(tmp_path, Here(), payload="features", encoder=encoder).manifest
+    swept = collect(folder_of(tmp_path / "out"), Limits(time.time() + 3600, keep=1, cache=True))
+    assert any("rendered" in one.path for one in swept.removals)
+    assert swept.notes == []
+    again = build_in(tmp_path, NoWork(), payload="features", encoder=encoder)
+    assert (again.new, again.manifest) == (False, manifest)
+
+
+def test_features_are_extracted(tmp_path: Path) -> None:
+    write_source(tmp_path / "source", 6)
+    encoder = on_cpu(write_tower(tmp_path / "tower", "qwen2_vl"), "stored = 'float16'")
+    made = build_in(tmp_path, Here(), payload="features", encoder=encoder)
+    pack = next(pack for pack in packs_of(tmp_path / "out", made) if pack.header.items)
+    names = explain(tmp_path / "out", pack.header.key, tmp_path / "plain")["extracted"]
+    assert "item-00000-00000.npy" in names
+    stored = np.load(tmp_path / "plain" / "item-00000-00000.npy")
+    assert np.array_equal(stored, pack.payloads[0].data)

@@ -136,17 +136,17 @@ def check_device(config: EncoderConfig) -> None:
     """Raises BuildError where the device is not there, or does not compute in the dtype."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise BuildError('render.encoder.device = "cuda": this machine has no CUDA device')
+    if (config.device, config.dtype) == ("cuda", "bfloat16"):
+        major, minor = torch.cuda.get_device_capability()
+        if major < 8:
+            what = f"{torch.cuda.get_device_name()} (compute capability {major}.{minor})"
+            raise BuildError(f"render.encoder.dtype: {what} has no bfloat16; take float16")
     try:
         probe = torch.ones((1, 1, 2, 8), dtype=DTYPES[config.dtype], device=config.device)
         torch.nn.functional.layer_norm(probe @ probe.transpose(2, 3), (2,))
     except RuntimeError as error:
         what = f'device = "{config.device}" does not compute in {config.dtype}'
         raise BuildError(f"render.encoder: {what}: {error}") from error
-    if (config.device, config.dtype) == ("cuda", "bfloat16"):
-        major, minor = torch.cuda.get_device_capability()
-        if major < 8:
-            what = f"{torch.cuda.get_device_name()} (compute capability {major}.{minor})"
-            raise BuildError(f"render.encoder: {what} has no bfloat16; take float16")
 
 
 def _to_host(data: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +28,8 @@ ANCHORS = (
 
 _MAX_HEADER = 1 << 27
 _CHUNK = 1 << 24
-_WANTED = ("config.json", "preprocessor_config.json", "processor_config.json", "*.safetensors")
+_INDEX = "model.safetensors.index.json"
+_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json", _INDEX)
 _SHAPING = ("image_size", "size", "image_mean", "image_std", "patch_size", "merge_size")
 
 
@@ -52,15 +53,37 @@ def model_directory(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
+    what = f'render.encoder.model = "{name}" is no directory'
     if name.startswith((".", "~", "/")) or name.count("/") != 1 or path.exists():
-        raise RecipeError(f'render.encoder.model = "{name}" is no directory and no hub id')
+        raise RecipeError(f"{what} and no hub id")
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[*_WANTED]))
+        settings = Path(snapshot_download(name, allow_patterns=[*_SETTINGS]))
+        weights = _files_of_tower(read_json(settings, _INDEX))
+        return Path(snapshot_download(name, allow_patterns=[*_SETTINGS, *weights]))
+    except RecipeError:
+        raise
     except Exception as error:  # its errors share no base: HTTP, validation, offline, cache
-        what = " ".join(str(error).split())[:300]
-        raise RecipeError(f'render.encoder.model = "{name}" could not be had: {what}') from error
+        why = " ".join(str(error).split())[:300]
+        raise RecipeError(f"{what}, and as a hub id it cannot be had: {why}") from error
+
+
+def _files_of_tower(index: Mapping[str, Any]) -> list[str]:
+    """Patterns of the files to fetch: of a large model those with the tower's tensors alone."""
+    places = index.get("weight_map")
+    if not isinstance(places, dict):
+        return ["*.safetensors"]
+    prefixes = tuple(_prefixes(places))
+    return sorted({str(file) for name, file in places.items() if name.startswith(prefixes)})
+
+
+def _prefixes(names: Iterable[str]) -> list[str]:
+    """What stands before the patch embeddings of towers."""
+    found = {
+        name.removesuffix(anchor) for name in names for anchor in ANCHORS if name.endswith(anchor)
+    }
+    return sorted(found)
 
 
 def tower_tensors(directory: Path) -> list[Tensor]:
@@ -69,14 +92,7 @@ def tower_tensors(directory: Path) -> list[Tensor]:
     if not files:
         raise RecipeError(f"{directory} holds no weights: no *.safetensors")
     found = [one for file in files for one in _tensors(file)]
-    prefixes = sorted(
-        {
-            name.removesuffix(anchor)
-            for name in (one.stored_name for one in found)
-            for anchor in ANCHORS
-            if name.endswith(anchor)
-        }
-    )
+    prefixes = _prefixes(one.stored_name for one in found)
     if len(prefixes) != 1:
         what = f"several towers, under {prefixes}" if prefixes else "no vision tower that is known"
         raise RecipeError(f"{directory} holds {what}")
@@ -92,7 +108,6 @@ def tower_tensors(directory: Path) -> list[Tensor]:
         )
         for one in found
         if one.stored_name.startswith(prefix)
-        and not one.stored_name.removeprefix(prefix).startswith(("text_model.", "language_model."))
     ]
     return sorted(mine, key=lambda one: one.name)
 
