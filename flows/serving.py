@@ -16,8 +16,8 @@ from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 
 from flows.build import build_flow
-from pipelines.engine import REPOSITORY
 from pipelines.load_recipe import load_recipe
+from pipelines.local_ray import REPOSITORY
 from schemas.errors import BuildError, RecipeError
 
 ONE_AT_A_TIME = ConcurrencyLimitConfig(

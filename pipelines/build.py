@@ -33,7 +33,8 @@ from pipelines.plan import (
 )
 from pipelines.publish import already_published, latest, publish
 from pipelines.published import by_partition, published_files, read_table
-from pipelines.render import addresses, asked_for, known_faults, recorded, render_partition
+from pipelines.recorded import asked_for, known_faults, recorded
+from pipelines.render import addresses, render_partition
 from pipelines.steps import Block, Workshop
 from pipelines.survey import survey_blocks
 from pipelines.text import text_spec, tokenize_blocks

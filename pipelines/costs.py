@@ -25,7 +25,7 @@ from pipelines.finding import Found
 from pipelines.partitions import SourceFile
 from pipelines.plan import Partition
 from pipelines.published import read_table
-from pipelines.render import asked_for
+from pipelines.recorded import asked_for
 from pipelines.steps import Progress, Workshop
 from pipelines.summary import Rows
 from pipelines.take_down import taken_rows, without

@@ -10,18 +10,17 @@ spec: a build with nothing to do never pays for it.
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
+from pipelines.local_ray import start_ray
 from schemas.errors import BuildError, PatchpackError, TransientError, may_pass
 
 Spec = TypeVar("Spec")
@@ -29,7 +28,6 @@ Result = TypeVar("Result")
 
 MAX_RETRIES = 3
 """Of a task whose worker died; Ray Data's default is for ever, also where a file crashes it."""
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class WorkToDoError(PatchpackError):
@@ -202,7 +200,7 @@ class RayEngine:
 
         self._owned = not ray.is_initialized()
         if self._owned:
-            _initialise(self.workers)
+            start_ray(self.workers)
         from ray.data import DataContext
 
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a failure is told once, by us
@@ -279,31 +277,3 @@ def _raised_at(error: BaseException) -> str:
     """Where in the source, as `file:line`."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{frame.filename}:{frame.lineno}"
-
-
-def _initialise(workers: int | None) -> None:
-    """Connect to the cluster of RAY_ADDRESS, or start a local Ray with a small object store."""
-    import ray
-
-    # it tells of each actor that may be restarted, on the terminal
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # by default a task that the memory monitor kills is tried again for ever
-    os.environ.setdefault("RAY_task_oom_retries", "5")
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
-        return
-    ray.init(
-        address="local",  # not a cluster that `ray start` left on this machine
-        num_cpus=workers,
-        include_dashboard=False,
-        object_store_memory=256 * 2**20,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": _python_path()}},
-    )
-
-
-def _python_path() -> str:
-    """The repository first, so that workers import the same code as the driver."""
-    return os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -26,7 +26,8 @@ import pyarrow.compute as pc
 from pipelines.plan import ids_key
 from pipelines.published import published_files
 from pipelines.recipe import Output
-from pipelines.render import addresses_key, asked_for
+from pipelines.recorded import asked_for
+from pipelines.render import addresses_key
 from pipelines.steps import scratch_of
 from pipelines.store import Store
 from schemas.manifest import Manifest, PartitionEntry

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.plan import Partition
-from pipelines.render import first_of_each, kept_rows
+from pipelines.recorded import first_of_each
+from pipelines.render import kept_rows
 from pipelines.steps import Workshop
 from schemas.columns import Ints, one_chunk
 from schemas.errors import BuildError

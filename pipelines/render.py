@@ -8,9 +8,8 @@ least a request's worth of bytes, of as many blocks as that takes.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
@@ -19,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.engine import ActorPool
-from pipelines.plan import Faults, Partition
+from pipelines.plan import Partition
 from pipelines.recipe import Render
+from pipelines.recorded import asked_for
 from pipelines.steps import StandIn, Workshop, stand_ins
 from pipelines.store import Receipt, Store
-from schemas.columns import one_chunk
 from schemas.digest import spec_digest
 from workers.encoders.config import EncoderConfig
 from workers.encoders.spec import encoder_spec
@@ -139,21 +138,6 @@ def kept_rows(
         yield number, rows[here], table.take(pa.array(within[here]))
 
 
-def known_faults(index: pa.Table, wanted: pa.Table) -> Faults:
-    """Media and depth maps that this plan asks for and that are known not to decode: reason and
-    message by sha256.
-    """
-    faulty = index.filter(
-        pc.and_(
-            index.column("drop").is_valid(), pc.is_in(index["key"], value_set=asked_for(wanted))
-        )
-    )
-    columns = (faulty.column(name).to_pylist() for name in ("key", "sha256", "drop", "message"))
-    # by key, so that of two faults of a medium the same one counts in whatever container it lies
-    rows = sorted(zip(*columns, strict=True), reverse=True)
-    return {sha256: (drop, message) for _, sha256, drop, message in rows}
-
-
 def render_partition(workshop: Workshop, partition: Partition, wanted: pa.Table) -> None:
     """Make every payload of the plan that does not exist yet."""
     tasks, made = list(tasks_of(workshop, partition, wanted)), []
@@ -167,34 +151,6 @@ def render_partition(workshop: Workshop, partition: Partition, wanted: pa.Table)
             made.append(receipt)  # noqa: PERF402 - those before a failure count
     finally:
         workshop.rendered.add(made)
-
-
-def recorded(workshop: Workshop, partition: Partition, wanted: pa.Table) -> Partition:
-    """The partition with the digest of its features, as far as they are there."""
-    if workshop.recipe.render.encoder is None:
-        return partition
-    index = first_of_each(workshop.rendered.of(wanted.column("key").combine_chunks()))
-    digests = index.column("digest").drop_null().to_pylist()
-    devices = sorted(set(index.column("device").drop_null().to_pylist()))
-    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
-    return replace(partition, recorded=digest, devices=tuple(devices))
-
-
-def first_of_each(index: pa.Table) -> pa.Table:
-    """Rows of INDEX by key and part: a key may stand in two containers, after a crash between two
-    builds, and the first one serves.
-    """
-    order = [("key", "ascending"), ("container", "ascending"), ("part", "ascending")]
-    ordered = index.sort_by(order)
-    codes = one_chunk(ordered.column("key")).dictionary_encode().indices.to_numpy()
-    container = ordered.column("container").to_numpy()
-    starts = np.searchsorted(codes, codes)
-    return ordered.filter(pa.array(container == container[starts]))
-
-
-def asked_for(wanted: pa.Table) -> pa.Array:
-    """The keys of all payloads of these ADDRESSES."""
-    return pa.concat_arrays([one_chunk(wanted["key"]), one_chunk(wanted["xyz_key"])])
 
 
 def tasks_of(workshop: Workshop, partition: Partition, wanted: pa.Table) -> Iterator[RenderTask]:

@@ -8,8 +8,6 @@ for is computed in halves.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,11 +30,10 @@ from workers.encoders.patching import View, batches_of
 from workers.encoders.tower import Pending, Rows, Tower
 from workers.faults import Fault
 from workers.media_files import MediaFiles
+from workers.payload_writer import PayloadWriter
 from workers.payloads import (
     RenderJob,
-    Row,
     Wanted,
-    fault_row,
     index_of_rows,
     places_of,
     wanted_of,
@@ -47,9 +44,6 @@ WINDOW = 4
 _WINDOW_ITEMS = 512
 _AHEAD = 2
 """Batches that are under way at once."""
-_WRITES, _WRITERS = 64, 4
-_SYNC_BYTES = 256 << 20
-"""What is written is synced in steps, so that the end of a block need not wait for all of it."""
 
 _NO_ROWS = Rows(np.zeros((0, 0), np.uint8), None)
 
@@ -85,7 +79,7 @@ class BlockEncoder:
         self._check(wanted)
         run = _Run(self.tower, self._config.max_patches)
         with ExitStack() as stack:
-            writer = _Writer(stack.enter_context(whole_file(container)))
+            writer = PayloadWriter(stack.enter_context(whole_file(container)))
             stack.enter_context(writer)
             decoded = stack.enter_context(_Decoding(job, self.tower, self._threads))
             kind = f"{self._config.stored}/{self.tower.shape.width}"
@@ -98,7 +92,7 @@ class BlockEncoder:
                 self._write(writer, kind, done)
         return Encoded(index_of_rows(writer.rows), run.halved, run.patches)
 
-    def _write(self, writer: _Writer, kind: str, done: _Waiting) -> None:
+    def _write(self, writer: PayloadWriter, kind: str, done: _Waiting) -> None:
         one, made = done.one, done.made
         if isinstance(made, Fault):
             writer.fault(one, made)
@@ -271,68 +265,3 @@ class _Run:
         """Payloads that are whole, up to the first one that is not."""
         while self._waiting and not self._waiting[0].missing:
             yield self._waiting.popleft()
-
-
-class _Writer:
-    """Payloads one after another in a file, hashed and written by threads; their rows of the index
-    are there when the block has ended.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self.rows: list[Row] = []
-        self.end = 0
-        self._descriptor = descriptor
-        self._under_way: deque[tuple[Future[str], Row, str | None]] = deque()
-
-    def __enter__(self) -> _Writer:
-        self._pool = ThreadPoolExecutor(_WRITERS)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            while self._under_way:
-                self._take()
-        finally:
-            self._pool.shutdown(cancel_futures=True)
-
-    def fault(self, one: Wanted, fault: Fault) -> None:
-        """A payload that cannot be made."""
-        while self._under_way:  # rows stand in source order
-            self._take()
-        self.rows.append(fault_row(one, self.end, fault))
-
-    def add(
-        self,
-        one: Wanted,
-        part: int,
-        data: Sequence[bytes | memoryview],
-        kind: str,
-        device: str | None,
-    ) -> None:
-        """Another part; features have a digest and a device."""
-        buffers = [memoryview(piece) for piece in data]
-        size = sum(len(piece) for piece in buffers)
-        row = (one.key, one.sha256, part, self.end, size, kind, None, None)
-        if len(self._under_way) >= _WRITES:
-            self._take()
-        written = self._pool.submit(_write, self._descriptor, buffers, self.end)
-        self._under_way.append((written, row, device))
-        if (self.end + size) // _SYNC_BYTES > self.end // _SYNC_BYTES:
-            self._pool.submit(os.fdatasync, self._descriptor)
-        self.end += size
-
-    def _take(self) -> None:
-        written, row, device = self._under_way.popleft()
-        digest = written.result()
-        self.rows.append((*row, None if device is None else digest, device))
-
-
-def _write(descriptor: int, buffers: list[memoryview], offset: int) -> str:
-    """Write at an offset; the content's digest."""
-    digest = hashlib.sha256()
-    for one in buffers:
-        digest.update(one)
-        while len(one):
-            done = os.pwrite(descriptor, one, offset)
-            one, offset = one[done:], offset + done
-    return digest.hexdigest()[:32]

@@ -53,8 +53,7 @@ class SizeConfig:
     encode_documents: Encode
     around_image: int
     around_video: int
-    row_bytes: int = 0
-    """Of features: bytes of a row, and `patches_a_row` of the encoder's patches become one."""
+    row_bytes: int = 0  # of features
     patches_a_row: int = 1
 
 

@@ -17,7 +17,7 @@ from pipelines.engine import NoWork
 from pipelines.finding import find_blocks
 from pipelines.load_recipe import load_recipe
 from pipelines.partitions import Published
-from pipelines.render import known_faults
+from pipelines.recorded import known_faults
 from pipelines.steps import Workshop
 from pipelines.summary import examples_of_drops
 from pipelines.survey import survey_blocks

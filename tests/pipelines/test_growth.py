@@ -14,6 +14,7 @@ from PIL import Image, ImageFile
 
 import pipelines.assemble
 import workers.cameras
+import workers.item_pictures
 import workers.payloads
 from pipelines.assemble import stripe_sets
 from pipelines.build import Built
@@ -123,8 +124,8 @@ def pixels(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     counted(ImageFile.ImageFile, "load", "decode")
     counted(Image.Image, "save", "encode")
-    counted(workers.payloads, "decode", "decode")
-    counted(workers.payloads, "frames", "video")
+    counted(workers.item_pictures, "decode", "decode")
+    counted(workers.item_pictures, "frames", "video")
     counted(workers.payloads, "encode", "encode")
     counted(workers.cameras, "decode_depth", "depth")
     return counts

@@ -142,12 +142,13 @@ def test_stored_features_come_as_they_are() -> None:
     rows = torch.arange(12, dtype=torch.bfloat16).reshape(4, 3)
     stored = [Payload("BF16", rows.view(torch.uint16).numpy())] * 2
     arrays = replace(pack.arrays, payload=np.array([2, 2], np.uint8))
-    found = features(Pack(pack.header, arrays, stored))
+    header = replace(pack.header, item_tensor=["feature.00000", "feature.00001"])
+    found = features(Pack(header, arrays, stored))
     assert found is not None
     assert torch.equal(found, torch.cat([rows, rows]))
     with pytest.raises(FormatError, match="has features, no pictures"):
-        views(Pack(pack.header, arrays, stored), 0)
-    with pytest.raises(FormatError, match=r"holds \['pixels'\] of \['U8'\]"):
+        views(Pack(header, arrays, stored), 0)
+    with pytest.raises(FormatError, match="item 0 has pictures, no features"):
         features(pack)
 
 
