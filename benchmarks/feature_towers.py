@@ -6,13 +6,17 @@ Weights do not change how long a tower takes. A checkpoint is written once and t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
+from pipelines.load_recipe import load_policy
+from schemas.sized import images
 from workers.encoders.patching import View
 
 
@@ -69,6 +73,30 @@ def towers(scale: str) -> dict[str, Tower]:
             TowerSize(depth, embed, 4 * embed, 1176),
             qwen,
         ),
+    }
+
+
+def of_a_million(tower: Tower, files: Sequence[Path]) -> dict[str, float]:
+    """What a million such pictures cost: patches, bytes of their rows, operations; by arithmetic
+    from their sizes alone.
+    """
+    sizes = []
+    for file in files:
+        with Image.open(file) as picture:
+            sizes.append(picture.size)
+    width, height = (np.array(side) for side in zip(*sizes, strict=True))
+    kind, *settings = (line.replace(" = ", "=", 1) for line in tower.policy.splitlines())
+    policy = load_policy(json.loads(kind.removeprefix("kind=")), settings)
+    sized = policy.size(images(width, height))
+    whole = np.zeros((0, 0, 3), np.uint8)
+    views = [View(whole, rows, columns) for _, rows, columns in sized.grid_thw.values.tolist()]
+    patches = sum(view.patches for view in views)
+    share = 1e6 / len(files)
+    return {
+        "patches": patches * share,
+        "bfloat16_bytes": 2 * patches * tower.size.channels * share,
+        "int8_bytes": patches * (tower.size.channels + 2) * share,
+        "flops": sum(tower.size.flops(view) for view in views) * share,
     }
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from benchmarks.feature_peers import ByTransformers
-from benchmarks.feature_towers import Tower, matmul_flops, towers, write_checkpoint
+from benchmarks.feature_towers import Tower, matmul_flops, of_a_million, towers, write_checkpoint
 from benchmarks.kit.builds import Inline
 from benchmarks.kit.report import Target, arguments, report, say, work_folder
 from benchmarks.kit.timing import in_turn, medians, timed
@@ -49,6 +49,7 @@ name = "bench"
 name = "bench"
 kind = "records"
 path = "{records}"
+root = "{root}"
 
 [text]
 template = "none"
@@ -129,13 +130,21 @@ def prepared(tower: Tower, options: argparse.Namespace, work: Path, files: list[
     records = folder / "records.jsonl"
     folder.mkdir(exist_ok=True)
     lines = [
-        {"id": file.stem, "turns": [{"role": "text", "parts": [_image(file, folder)]}]}
+        {
+            "id": file.stem,
+            "turns": [{"role": "text", "parts": [{"type": "image", "path": file.name}]}],
+        }
         for file in files
     ]
     records.write_text("".join(json.dumps(line) + "\n" for line in lines))
     recipe = folder / "recipe.toml"
     values = {name: getattr(options, name) for name in ("device", "dtype", "attention")}
-    values |= {"max_patches": options.max_patches, "out": folder / "out", "model": model}
+    values |= {
+        "max_patches": options.max_patches,
+        "out": folder / "out",
+        "model": model,
+        "root": files[0].parent,
+    }
     recipe.write_text(RECIPE.format(records=records, policy=tower.policy, **values))
     workshop = Workshop(load_recipe(recipe), Inline())
     [partition] = plan(workshop, call)
@@ -155,10 +164,6 @@ def prepared(tower: Tower, options: argparse.Namespace, work: Path, files: list[
     order = batches_of([view.patches for view in views], config.max_patches)
     batches = [[views[number] for number in batch] for batch in order]
     return Bench(tower, encoder, config, job, files, batches, folder / "container.bin")
-
-
-def _image(file: Path, folder: Path) -> Mapping[str, str]:
-    return {"type": "image", "path": os.path.relpath(file, folder)}
 
 
 def ours(bench: Bench) -> None:
@@ -235,8 +240,11 @@ def measured(bench: Bench, options: argparse.Namespace, work: Path) -> dict[str,
         "peak_memory_gb": _peak_bytes(options.device) / 1e9,
         "index_share": made.index.nbytes / payload,
         "payload_mb_a_second": payload / 1e6 / seconds["ours"],
-        "bytes_per_million_images": payload / count * 1e6,
-        "device_hours_per_million_images": seconds["ours"] / count * 1e6 / 3600,
+        "million_images": {
+            "bytes": payload / count * 1e6,
+            "device_hours": seconds["ours"] / count * 1e6 / 3600,
+            "full_size": of_a_million(towers("full")[tower.kind], bench.files),
+        },
     }
 
 
