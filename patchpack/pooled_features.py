@@ -120,8 +120,10 @@ def _tiling(pack: Pack, item: int) -> tuple[int, int] | None:
     ends = pack.arrays.parts[pack.arrays.part_item == item, 2].tolist()
     first = THUMBNAILS[pack.arrays.thumbnail[item]] == "first"
     crops = pack.arrays.crops_ltrb[pack.arrays.crops_item == item]
-    if not first or not len(crops) or ends != [0, _NEWLINE]:
+    if not first or ends != [0, _NEWLINE]:
         return None
+    if not len(crops):  # one tile: the view is shown whole
+        return 1, 1
     return len(np.unique(crops[:, 0])), len(np.unique(crops[:, 1]))
 
 

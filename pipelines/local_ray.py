@@ -13,8 +13,6 @@ def start_ray(workers: int | None) -> None:
     """Connect to the cluster of RAY_ADDRESS, or start a local Ray with a small object store."""
     import ray
 
-    # it tells of each actor that may be restarted, on the terminal
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # by default a task that the memory monitor kills is tried again for ever
     os.environ.setdefault("RAY_task_oom_retries", "5")
