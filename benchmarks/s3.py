@@ -28,8 +28,9 @@ from benchmarks.kit.records import records_for
 from benchmarks.kit.report import Target, arguments, report, say, work_folder
 from benchmarks.kit.timing import StageTimes
 from benchmarks.source import Wanted, tars_for
+from pipelines.answers import Make
 from pipelines.build import Built, build
-from pipelines.engine import ActorPool, Engine, Make, NoWork
+from pipelines.engine import ActorPool, Engine, NoWork
 from pipelines.load_recipe import load_recipe
 from pipelines.shards import ShardTask, receipt_name
 from pipelines.steps import Workshop

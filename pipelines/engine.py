@@ -12,19 +12,16 @@ from __future__ import annotations
 import logging
 import pickle
 import time
-import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import pyarrow as pa
 
+from pipelines.answers import Actor, Make, Result, Spec, named, task, unwrap
 from pipelines.local_ray import start_ray
-from schemas.errors import BuildError, PatchpackError, TransientError, may_pass
-
-Spec = TypeVar("Spec")
-Result = TypeVar("Result")
+from schemas.errors import BuildError, PatchpackError, TransientError
 
 MAX_RETRIES = 3
 """Of a task whose worker died; Ray Data's default is for ever, also where a file crashes it."""
@@ -47,10 +44,6 @@ class ActorPool:
     at_once: int = 1
 
 
-Make = Callable[[int], Callable[[Spec], Result]]
-"""What an actor calls once, with the CPUs that it has, for the function that it then runs."""
-
-
 class Engine(Protocol):
     """Runs a function over specs."""
 
@@ -67,6 +60,10 @@ class Engine(Protocol):
     def local(self) -> None:
         """Called before work that the driver does itself."""
         ...
+
+
+class LostWorkerError(TransientError):
+    """A worker died, or the cluster failed."""
 
 
 class NoWork:
@@ -120,7 +117,7 @@ class RayEngine:
             # no named parameter takes the place of this one in the pinned version
             warnings.filterwarnings("ignore", "`ray_remote_args_fn` is deprecated")
             done = dataset.map(
-                _task(function),
+                task(function),
                 num_cpus=1,
                 num_gpus=0,
                 ray_remote_args_fn=lambda: {"max_retries": MAX_RETRIES},
@@ -130,13 +127,28 @@ class RayEngine:
     def map_actors(
         self, make: Make[Spec, Result], specs: Sequence[Spec], pool: ActorPool
     ) -> Iterator[Result]:
-        """The same by a pool of actors; a spec whose actor died is tried again by another.
+        """The same by a pool of actors; where one died, another pool does what was left.
 
         Raises BuildError also where the cluster has not so many GPUs.
         """
+        left = dict(enumerate(specs))
+        for lost in range(MAX_RETRIES + 1):
+            try:
+                for number, result in self._by_actors(make, left, pool):
+                    del left[number]
+                    yield result
+                return
+            except LostWorkerError:
+                if lost == MAX_RETRIES:
+                    raise
+
+    def _by_actors(
+        self, make: Make[Spec, Result], specs: Mapping[int, Spec], pool: ActorPool
+    ) -> Iterator[tuple[int, Result]]:
+        """Number and result of each spec, as they finish."""
         if not specs:
             return
-        dataset = self._dataset(specs)
+        dataset = self._dataset(list(specs.items()))
         import ray
 
         total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -149,10 +161,10 @@ class RayEngine:
         most = max(int(node["Resources"].get("CPU", 0)) for node in nodes)
         cpus = pool.cpus or max(1, min(most, int(total.get("CPU", 1)) // actors))
         with warnings.catch_warnings():
-            # as above: by default an actor is restarted for ever
+            # as above: by default an actor is restarted for ever, and Ray warns of any restart
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
             done = dataset.map(
-                _Actor,
+                Actor,
                 fn_constructor_args=(make, cpus),
                 compute=ray.data.ActorPoolStrategy(
                     min_size=min(pool.min_actors, actors),
@@ -163,8 +175,7 @@ class RayEngine:
                 ),
                 num_cpus=cpus,
                 num_gpus=pool.num_gpus,
-                max_restarts=MAX_RETRIES,
-                max_task_retries=MAX_RETRIES,
+                max_restarts=0,
             )
         yield from self._results(done, "an actor")
 
@@ -185,12 +196,12 @@ class RayEngine:
                 batch_size=None, batch_format="pyarrow", prefetch_batches=0
             ):
                 for answer in batch.column("result").to_pylist():
-                    yield _unwrap(answer)
+                    yield unwrap(answer)
         except RayTaskError as error:
-            raise BuildError(f"{name}: {_named(error.cause)}") from error
+            raise BuildError(f"{name}: {named(error.cause)}") from error
         except RayError as error:
             self.close()  # so that another try starts afresh
-            raise TransientError(f"{name}: {_named(error)}") from error
+            raise LostWorkerError(f"{name}: {named(error)}") from error
 
     def _start(self) -> None:
         if self._started:
@@ -219,61 +230,3 @@ class RayEngine:
 
             ray.shutdown()
         self._started = False
-
-
-def _task(function: Callable[[Spec], Result]) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
-    """The function as Ray Data wants it: a row in, a row out, errors for a person as values."""
-    name = getattr(function, "__name__", type(function).__name__)
-
-    def run(row: dict[str, bytes]) -> dict[str, bytes]:
-        result = _answer(name, lambda: function(pickle.loads(row["spec"])))
-        return {"result": pickle.dumps(result)}
-
-    return run
-
-
-class _Actor:
-    """A function that was made in this process; what its making raised is every answer."""
-
-    def __init__(self, make: Make[Spec, Result], cpus: int) -> None:
-        made = _answer("an actor", lambda: make(cpus))
-        self._run = (
-            (lambda _: {"result": pickle.dumps(made)})
-            if isinstance(made, Exception)
-            else (_task(made))
-        )
-
-    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
-        return self._run(row)
-
-
-def _answer(name: str, work: Callable[[], Any]) -> Any:
-    """What the work returns; what it raises as an error for a person."""
-    try:
-        return work()
-    except PatchpackError as error:
-        return error
-    except OSError as error:
-        kind = TransientError if may_pass(error) else BuildError
-        return kind(f"{error.filename or name}: {error.strerror or error}")
-    except Exception as error:  # noqa: BLE001 - a bug; Ray tells it with pages, or not at all
-        return BuildError(f"{name}: {_named(error)}, {_raised_at(error)}")
-
-
-def _unwrap(answer: bytes) -> Any:
-    """What `_task` wrapped."""
-    result = pickle.loads(answer)
-    if isinstance(result, PatchpackError):
-        raise result
-    return result
-
-
-def _named(error: BaseException) -> str:
-    """The exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
-
-
-def _raised_at(error: BaseException) -> str:
-    """Where in the source, as `file:line`."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}"

@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from pipelines.engine import ActorPool, Make, RayEngine
+from pipelines.answers import Make
+from pipelines.engine import ActorPool, RayEngine
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")

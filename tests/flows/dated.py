@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from pipelines.answers import Make
 from pipelines.build import Built, RunStage, build, call
-from pipelines.engine import ActorPool, Engine, Make
+from pipelines.engine import ActorPool, Engine
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
 from schemas.manifest import Manifest, PartitionEntry

@@ -14,8 +14,9 @@ import pytest
 import pipelines.finding
 from patchpack import Pack, decode
 from patchpack.index import decode_index
+from pipelines.answers import Make
 from pipelines.build import Built, RunStage, build, call
-from pipelines.engine import ActorPool, Engine, Make, RayEngine
+from pipelines.engine import ActorPool, Engine, RayEngine
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
 from tests.tiny_source import write_recipe, write_source

@@ -18,8 +18,9 @@ import pytest
 
 import pipelines.finding
 import workers.storage.folder
+from pipelines.answers import Make, task, unwrap
 from pipelines.build import Built, RunStage, build, call
-from pipelines.engine import ActorPool, Make, NoWork, _task, _unwrap
+from pipelines.engine import ActorPool, NoWork
 from pipelines.explain import explain
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
@@ -50,9 +51,9 @@ class InTurn:
 
     def map(self, function: Callable[[Spec], Result], specs: Sequence[Spec]) -> Iterator[Result]:
         self.asked.update({function.__name__: len(specs)} if specs else {})
-        run = _task(function)
+        run = task(function)
         for spec in specs:
-            yield _unwrap(run({"spec": pickle.dumps(spec)})["result"])
+            yield unwrap(run({"spec": pickle.dumps(spec)})["result"])
 
     def map_actors(
         self, make: Make[Spec, Result], specs: Sequence[Spec], pool: ActorPool
