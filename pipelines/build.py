@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Protocol, TypeVar
@@ -23,8 +23,6 @@ from pipelines.describe import Made, describe
 from pipelines.finding import Found, find_blocks
 from pipelines.plan import (
     NO_IDS,
-    Faults,
-    Outside,
     Partition,
     hashed,
     in_earlier,
@@ -35,7 +33,9 @@ from pipelines.publish import already_published, latest, publish
 from pipelines.published import by_partition, published_files, read_table
 from pipelines.recorded import asked_for, known_faults, recorded
 from pipelines.render import addresses, render_partition
+from pipelines.select import Faults, Outside, known_after
 from pipelines.steps import Block, Workshop
+from pipelines.store import Receipt
 from pipelines.survey import survey_blocks
 from pipelines.text import text_spec, tokenize_blocks
 from pipelines.versions import current_version, read_manifest
@@ -88,9 +88,12 @@ def build(
             raise RecipeError(f"merge takes the first and the last partition, not {list(merge)}")
         base, into = compacted(base, *merge)
         only = [into]
-    found = chosen(workshop, only, find(workshop, run, base), base)
+    everything = find(workshop, run, base)
+    found = chosen(workshop, only, everything, base)
+    if only and workshop.recipe.select.dedup.is_wanted:
+        found = everything  # what is not built is read, as duplicates of it are not wanted
     parts: dict[str, Made | PartitionEntry] = {}
-    for name, blocks, outside in read(workshop, run, found, base if only else None):
+    for name, blocks, outside in read(workshop, run, found, base if only else None, only):
         partition, wanted = _render(workshop, run, name, (blocks, outside))
         work = partial(assemble_partition, workshop, partition, wanted)
         assembled = run(f"assemble {name}", work)
@@ -121,7 +124,7 @@ def plan_known(
     """The plan of a partition and its addresses, without the media that are known not to decode."""
     faults = outside.faults
     while True:
-        known = Outside(faults, outside.earlier_ids)
+        known = replace(outside, faults=faults)
         partition = plan_partition(workshop, name, blocks, known)
         wanted = addresses(workshop, partition)
         found = known_faults(workshop.rendered.of(asked_for(wanted)), wanted)
@@ -150,9 +153,10 @@ def read(
     run: RunStage,
     found: Mapping[str, list[Found]],
     base: Manifest | None = None,
+    only: Collection[str] = (),
 ) -> Iterator[tuple[str, list[Block], Outside]]:
-    """Every partition in order, surveyed and tokenized, with what earlier ones mean for it: also
-    those of `base`, where only some are taken.
+    """Every partition in order, or `only` these, surveyed and tokenized, with what earlier ones
+    mean for it: also those of `base`, where only some are taken.
     """
     surveyed = run("survey", lambda: survey_blocks(workshop, found))
     flat = list(chain.from_iterable(surveyed.values()))
@@ -162,8 +166,12 @@ def read(
     if len(ids) > 1:
         ids |= {name: sample_ids(workshop, blocks) for name, blocks in ready.items()}
     again = dict(zip(ids, in_earlier(list(ids.values())), strict=True))
+    known: tuple[Receipt, ...] = ()
     for name, blocks in ready.items():
-        yield name, blocks, Outside(earlier_ids=tuple(again[name].tolist()))
+        outside = Outside(earlier_ids=tuple(again[name].tolist()), known=known)
+        if not only or name in only:
+            yield name, blocks, outside
+        known = known_after(workshop, blocks, outside)
 
 
 def _published_ids(workshop: Workshop, base: Manifest, found: Collection[str]) -> dict[str, Ints]:
@@ -207,7 +215,7 @@ def _render(
     blocks, outside = given
     faults: dict[str, tuple[str, str]] = {}
     while True:
-        known = Outside(faults, outside.earlier_ids)
+        known = replace(outside, faults=faults)
         partition = run(f"plan {name}", partial(plan_partition, workshop, name, blocks, known))
         _check_drops(workshop, partition)
         wanted, found = _render_once(workshop, run, partition)

@@ -107,6 +107,7 @@ def _unchanged(
         if isinstance(one, Made)
         and one.name in published
         and published[one.name].digest == partition_digest(workshop.recipe, one.partition)
+        and published[one.name].stages.get("signals", []) == _signals(one.partition)
         and published[one.name].taken_down == len(one.assembled.taken)
         and published[one.name].shards == one.assembled.shards
     }
@@ -149,6 +150,7 @@ def _entry(workshop: Workshop, made: Made, merged: list[str]) -> PartitionEntry:
     packs = int(np.count_nonzero(costs["tokens"]))
     rows = packed.column("sized_row")
     packing = packing_of(recipe, partition)
+    signals = _signals(partition)
     return PartitionEntry(
         name=partition.name,
         merged=merged,
@@ -160,6 +162,7 @@ def _entry(workshop: Workshop, made: Made, merged: list[str]) -> PartitionEntry:
             "selected": [partition.selected.digest],
             "sized": [partition.sized.digest],
             "packed": [partition.packed.digest],
+            **({"signals": signals} if signals else {}),
         },
         samples=len(sized),
         taken_down=len(made.assembled.taken),
@@ -175,6 +178,11 @@ def _entry(workshop: Workshop, made: Made, merged: list[str]) -> PartitionEntry:
         devices=list(made.partition.devices),
         shards=made.assembled.shards,
     )
+
+
+def _signals(partition: Partition) -> list[str]:
+    """Digests of the tables that its clauses looked at."""
+    return [digest for one in partition.measured for digest in one.digests]
 
 
 def _files(

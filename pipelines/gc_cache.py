@@ -35,7 +35,7 @@ from workers.payloads import RenderConfig
 from workers.storage.folder import Folder, Stat, folder_of
 
 CACHE = ".cache"
-NAMED = ("surveyed", "tokenized", "selected", "sized", "packed")
+NAMED = ("surveyed", "signals", "tokenized", "selected", "sized", "packed")
 """Stages whose tables a manifest names by their content."""
 
 _FILE = re.compile(
@@ -94,7 +94,7 @@ def _named(root: Folder, manifest: Manifest, names: Collection[Name]) -> set[Nam
         (stage, digest)
         for entry in manifest.partitions
         for stage in NAMED
-        for digest in entry.stages[stage]
+        for digest in entry.stages.get(stage, [])
     }
     receipts = _receipts(root, [name for name in names if name[0] in NAMED])
     return {name for name, receipt in receipts if (name[0], receipt.get("digest")) in digests}

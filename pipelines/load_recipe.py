@@ -16,11 +16,11 @@ from pipelines.recipe import (
     Pack,
     Recipe,
     Render,
-    Select,
     Source,
     SourceOptions,
     Split,
 )
+from pipelines.select_recipe import Dedup, Select
 from schemas.errors import RecipeError
 from workers.encoders.config import EncoderConfig
 from workers.match import Match
@@ -113,6 +113,8 @@ def _allowed(place: tuple[int | str, ...]) -> list[str]:
         if place[2] == "match":
             return list(Match.model_fields)
         return [*policy_kinds()[str(place[3])].model_fields, "match"]
+    if place[:2] == ("select", "dedup"):
+        return list(Dedup.model_fields)
     if place[:2] == ("render", "encoder"):
         return list(EncoderConfig.model_fields)
     if place[2:3] == ("options",):

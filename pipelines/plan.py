@@ -4,13 +4,15 @@ without a pixel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.recipe import Render
+from pipelines.select import Outside, select_partition
+from pipelines.signals import Measured, measure
 from pipelines.steps import Block, Workshop
 from pipelines.store import Receipt, Store
 from pipelines.text import text_spec
@@ -26,9 +28,6 @@ from workers.packing.buckets import Packed
 from workers.text_tokenizers import load_tokenizer
 from workers.vision_ids import VisionIds
 
-Faults = Mapping[str, tuple[str, str]]
-
-
 NO_IDS: Ints = np.zeros(0, np.uint64)
 
 
@@ -41,6 +40,7 @@ class Partition:
     selected: Receipt
     sized: Receipt
     packed: Receipt
+    measured: tuple[Measured, ...]
     recorded: str = ""
     """Digest of its features: they are a device's answer, which nothing else tells."""
     devices: tuple[str, ...] = ()
@@ -66,22 +66,15 @@ class Partition:
         return store.read("packed", self.packed.key), store.read("sized", self.sized.key)
 
 
-@dataclass(frozen=True)
-class Outside:
-    """What a partition's plan takes from outside it: faults of media, ids of earlier partitions."""
-
-    faults: Faults = field(default_factory=dict)
-    earlier_ids: tuple[int, ...] = ()
-    """Hashes of its own ids that earlier partitions have too; nearly always none."""
-
-
 def plan_partition(
     workshop: Workshop, name: str, blocks: Sequence[Block], outside: Outside
 ) -> Partition:
     """The partition's SELECTED, SIZED and PACKED tables."""
-    selected = _select(workshop, blocks, outside)
+    measured = measure(workshop, blocks)
+    selected = select_partition(workshop, blocks, outside, measured)
     sized = _size(workshop, blocks, selected)
-    return Partition(name, tuple(blocks), selected, sized, _pack(workshop, sized))
+    packed = _pack(workshop, sized)
+    return Partition(name, tuple(blocks), selected, sized, packed, tuple(measured))
 
 
 def sample_ids(workshop: Workshop, blocks: Sequence[Block]) -> Ints:
@@ -116,36 +109,6 @@ def in_earlier(ids: Sequence[Ints]) -> list[Ints]:
     again[first] = False
     ends = np.cumsum([len(one) for one in ids])
     return [one[mask] for one, mask in zip(ids, np.split(again, ends[:-1]), strict=True)]
-
-
-def _select(workshop: Workshop, blocks: Sequence[Block], outside: Outside) -> Receipt:
-    recipe, store = workshop.recipe, workshop.store
-    names = {block.source for block in blocks}
-    config = selection.SelectConfig(
-        weights={n: s.weight for n, s in workshop.sources.items() if n in names},
-        seed=recipe.seed,
-        faults=outside.faults,
-        earlier_ids=frozenset(outside.earlier_ids),
-        held_out=recipe.split.held_out,
-        part=recipe.split.part,
-    )
-    key = spec_digest(
-        {
-            "stage": "select",
-            "version": selection.VERSION,
-            "seed": recipe.seed,
-            "weights": config.weights,
-            "split": [config.held_out, config.part],
-            "earlier_ids": sorted(outside.earlier_ids),
-            "faults": sorted((sha256, *fault) for sha256, fault in outside.faults.items()),
-            "surveyed": [block.surveyed.digest for block in blocks],
-        }
-    )
-    if done := store.receipt("selected", key):
-        return done
-    workshop.engine.local()
-    tables = store.read_all("surveyed", [block.surveyed.key for block in blocks])
-    return store.write("selected", key, selection.select(tables, config))
 
 
 def _size(workshop: Workshop, blocks: Sequence[Block], selected: Receipt) -> Receipt:

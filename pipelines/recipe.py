@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipelines.policies import PolicyConfig
+from pipelines.select_recipe import Select
 from workers.encoders.config import EncoderConfig
 from workers.match import Match
 from workers.packing.limits import Limits
@@ -91,16 +92,6 @@ class Source(_Section):
         if not names:
             raise ValueError("has no named group, such as (?P<date>[0-9-]+)")
         return pattern
-
-
-class Select(_Section):
-    """What stays."""
-
-    take_down: str | None = None
-    """A file of sample ids and sha256 of media, one a line: what names them leaves the packs."""
-
-    max_drop_ratio: float = Field(default=0.2, ge=0.0, le=1.0)
-    """A build that drops more than this share of its samples stops."""
 
 
 class Split(_Section):
@@ -254,6 +245,9 @@ class Recipe(_Section):
         schemes = sorted({rule.policy.positions for rule in self.policy})
         if len(schemes) > 1:
             raise ValueError(f"policy: one model takes one kind of position ids, not {schemes}")
+        unknown = sorted(self.select.by_source.keys() - names)
+        if unknown:
+            raise ValueError(f"select.by_source: no source is named {unknown[0]!r}")
         return self
 
     @model_validator(mode="after")

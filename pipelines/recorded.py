@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.plan import Faults, Partition
+from pipelines.plan import Partition
+from pipelines.select import Faults
 from pipelines.steps import Workshop
 from schemas.columns import one_chunk
 

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow.compute as pc
 
 from pipelines.balance import balance_of, pack_costs, packing_of
 from pipelines.plan import Partition
+from pipelines.signals import clause_failures
 from pipelines.steps import Workshop
 from schemas.manifest import Manifest, PartitionEntry
+from schemas.reasons import Reason
 from workers.ledger import drop_counts
 
 Rows = list[tuple[str, str]]
@@ -70,6 +73,7 @@ def of_plan(workshop: Workshop, partitions: Sequence[Partition]) -> Rows:
         ("samples seen", f"{seen:,}"),
         ("packed", _packed(seen - dropped.total(), instances)),
         *((f"dropped: {reason}", f"{count:,}") for reason, count in sorted(dropped.items())),
+        *_clauses(workshop, partitions),
         ("made smaller to fit", f"{shrunk:,}"),
         ("packs", f"{packs:,} of {capacity:,} tokens, {fillers:,} fillers"),
         ("fewest possible", f"{bound:,}"),
@@ -93,6 +97,29 @@ def _balance(parts: Sequence[PartitionEntry]) -> dict[str, float]:
 
 def _packed(samples: int, instances: int) -> str:
     return f"{samples:,}" if samples == instances else f"{samples:,} in {instances:,} copies"
+
+
+def _clauses(workshop: Workshop, partitions: Sequence[Partition]) -> Rows:
+    """What each clause drops: by itself, and that no other clause would."""
+    fail: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    for partition in partitions:
+        selected = workshop.store.read("selected", partition.selected.key)
+        drop = selected.column("drop")
+        asked = pc.fill_null(pc.equal(drop, Reason.FILTERED.value), True).to_numpy()
+        first = 0
+        blocks = clause_failures(workshop, partition.blocks, partition.measured)
+        for (_, failed), block in zip(blocks, partition.blocks, strict=True):
+            rows = asked[first : first + block.surveyed.rows]
+            first += block.surveyed.rows
+            total = sum((one.astype(int) for one in failed.values()), np.zeros(len(rows), int))
+            for clause, one in failed.items():
+                fail[clause] += int(np.count_nonzero(one & rows))
+                alone[clause] += int(np.count_nonzero(one & rows & (total == 1)))
+    return [
+        (f"clause: {clause}", f"{fail[clause]:,} fail it, {alone[clause]:,} of them no other")
+        for clause in dict.fromkeys(fail)
+    ]
 
 
 def _warnings(lanes: int, partitions: Sequence[Partition]) -> Rows:

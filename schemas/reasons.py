@@ -16,6 +16,9 @@ class Reason(StrEnum):
     ZERO_WEIGHT = "zero_weight"
     HELD_OUT = "held_out"
     TAKEN_DOWN = "taken_down"
+    FILTERED = "filtered"
+    DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
     # the bytes
     MISSING_MEDIA = "missing_media"
     DAMAGED_ARCHIVE = "damaged_archive"

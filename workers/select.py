@@ -1,9 +1,10 @@
 """select: which samples stay, and how many copies of each.
 
 Nothing is removed: a dropped sample keeps its row with a reason. Here it keeps all but what
-cannot be used: faults found by the survey or by rendering, ids that came before, weights that
-leave no copy. What a recipe does not ask for, by a weight or as the other side of a split, has no
-faults: they count where it is asked for, and a small share is not drowned in the faults of all.
+cannot be used or is not wanted: faults found by the survey or by rendering, ids that came before,
+clauses that fail, weights that leave no copy. What a recipe does not ask for, by a weight or as the
+other side of a split, has no faults: they count where it is asked for, and a small share is not
+drowned in the faults of all.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class SelectConfig:
     earlier_ids: frozenset[int] = frozenset()
     held_out: float = 0.0
     part: Literal["train", "held_out"] = "train"
+    failed: Sequence[Mapping[int, str]] = ()
+    """For each block the rows that fail a clause, with the clause; by default none."""
 
 
 def select(blocks: Sequence[pa.Table], config: SelectConfig) -> pa.Table:
@@ -59,6 +62,7 @@ def _select_block(
         if drops[row] is None:
             drops[row], messages[row] = fault
     copies = []
+    failed = config.failed[number] if config.failed else {}
     for row, sample_id in enumerate(ids):
         weight = config.weights[sources[row]]
         count = copies_of(sample_id, weight, config.seed)
@@ -69,6 +73,8 @@ def _select_block(
             drops[row], messages[row] = Reason.HELD_OUT.value, side
         elif drops[row] is None:
             drops[row], messages[row] = _duplicate(sample_id, config, seen)
+            if drops[row] is None and row in failed:
+                drops[row], messages[row] = Reason.FILTERED.value, failed[row]
         seen.setdefault(sample_id, origins[row])
         copies.append(count if drops[row] is None else 0)
     columns = [ids, [number] * len(ids), list(range(len(ids))), copies, drops, messages]

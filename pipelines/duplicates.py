@@ -1,0 +1,64 @@
+"""Duplicates within a partition and of earlier ones: by the survey and the signals of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from pipelines.signals import Measured
+from pipelines.steps import Block, Workshop
+from pipelines.store import Receipt, Store
+from schemas.digest import spec_digest
+from workers import duplicates as stage
+from workers.duplicates import KNOWN, Keys, joined, keys_of
+
+VERSION = 1
+
+
+def deduplicated(
+    workshop: Workshop,
+    blocks: Sequence[Block],
+    measured: Sequence[Measured],
+    selected: pa.Table,
+    earlier: Sequence[str],
+) -> pa.Table:
+    """SELECTED without what repeats; `earlier` are keys of KNOWN tables."""
+    tables = [KNOWN.empty_table(), *workshop.store.read_all("known", earlier)]
+    keys = _keys(workshop, blocks, measured)
+    bits = workshop.recipe.select.dedup.near_bits
+    return stage.without_duplicates(selected, keys, pa.concat_tables(tables), bits)
+
+
+def known(
+    workshop: Workshop, blocks: Sequence[Block], measured: Sequence[Measured], selected: Receipt
+) -> Receipt:
+    """KNOWN of a partition, for those after it; kept in the cache."""
+    store: Store = workshop.store
+    key = spec_digest(
+        {
+            "stage": "known",
+            "version": VERSION,
+            "dedup": workshop.recipe.select.dedup.model_dump(mode="json"),
+            "selected": selected.digest,
+            "surveyed": [block.surveyed.digest for block in blocks],
+            "signals": [one.digests for one in measured],
+        }
+    )
+    if done := store.receipt("known", key):
+        return done
+    workshop.engine.local()
+    table = store.read("selected", selected.key)
+    return store.write("known", key, stage.known_of(table, _keys(workshop, blocks, measured)))
+
+
+def _keys(workshop: Workshop, blocks: Sequence[Block], measured: Sequence[Measured]) -> Keys:
+    store, dedup = workshop.store, workshop.recipe.select.dedup
+    parts = []
+    for block, one in zip(blocks, measured, strict=True):
+        surveyed = store.read("surveyed", block.surveyed.key)
+        pictures = None
+        if dedup.near_bits is not None:
+            pictures = store.read("signals", one.receipts["picture"].key)
+        parts.append(keys_of(surveyed, pictures, dedup.exact))
+    return joined(parts)

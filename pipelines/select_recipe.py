@@ -1,0 +1,57 @@
+"""`[select]` of a recipe: clauses over signals, duplicates, and what is taken down."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from workers.near_duplicates import MAX_BITS
+from workers.signals.clauses import used_signals
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Dedup(_Section):
+    """What counts as a duplicate of an earlier sample, of this partition or one before it."""
+
+    exact: Literal["media", "sample"] | None = None
+    """`media`: the same files in the same order; `sample`: the same text too."""
+    near_bits: int | None = Field(default=None, ge=0, le=MAX_BITS)
+    """Bits of 64 in which perceptual hashes of near duplicates differ at most; all pictures of a
+    sample have to be near to earlier ones.
+    """
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything does."""
+        return self.exact is not None or self.near_bits is not None
+
+
+class Select(_Section):
+    """What stays."""
+
+    where: tuple[str, ...] = ()
+    """Clauses: SQL expressions over signals; a sample for which one is false is dropped."""
+    by_source: dict[str, tuple[str, ...]] = {}
+    """Clauses in place of `where` for the sources that are named."""
+    dedup: Dedup = Dedup()
+    take_down: str | None = None
+    """A file of sample ids and sha256 of media, one a line: what names them leaves the packs."""
+
+    max_drop_ratio: float = Field(default=0.2, ge=0.0, le=1.0)
+    """A build that drops more than this share of its samples stops."""
+
+    @field_validator("where", "by_source")
+    @classmethod
+    def _clauses(cls, given: tuple[str, ...] | dict[str, tuple[str, ...]]) -> Any:
+        for clauses in given.values() if isinstance(given, dict) else (given,):
+            for clause in clauses:
+                used_signals(clause)
+        return given
+
+    def clauses(self, source: str) -> tuple[str, ...]:
+        """Those of a source; a data set of an InternVL meta file has those of its source."""
+        return self.by_source.get(source.partition(".")[0], self.where)

@@ -1,0 +1,174 @@
+"""signals: what clauses need of pictures and texts, measured on Ray a block at a time, once.
+
+A table of pictures is known by the contents of the block's media, one of texts by its SURVEYED
+table: another threshold reads them again, and another text leaves the pictures alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.select_recipe import Select
+from pipelines.steps import Block, StandIn, Workshop, stand_ins
+from pipelines.store import Receipt, Store
+from schemas.columns import one_chunk
+from schemas.digest import spec_digest
+from schemas.libraries import version
+from workers.media_files import MediaFiles
+from workers.signals import picture, words
+from workers.signals.clauses import Bools, fails, used_signals
+from workers.signals.measured import failing, measure_pictures, measure_texts, signals_of
+from workers.signals.names import SIGNALS, Origin
+from workers.storage.folder import Folder
+
+MEASURED: tuple[Origin, ...] = ("picture", "text")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The tables of signals of one block, by origin: those that its clauses need."""
+
+    receipts: Mapping[Origin, Receipt]
+
+    @property
+    def digests(self) -> list[str]:
+        """Of their content."""
+        return [receipt.digest for receipt in self.receipts.values()]
+
+
+@dataclass(frozen=True)
+class SignalTask:
+    """One table to measure."""
+
+    origin: Origin
+    surveyed: str
+    root: Folder
+    stand_in: StandIn | None
+    key: str
+    store: Store
+
+
+def measure(workshop: Workshop, blocks: Sequence[Block]) -> list[Measured]:
+    """The signals of each block; what is missing is measured."""
+    tasks = [_tasks(workshop, block) for block in blocks]
+    flat = [task for of_block in tasks for task in of_block]
+    receipts = workshop.store.receipts("signals", {task.key: None for task in flat})
+    todo = {task.key: task for task in flat if receipts[task.key] is None}
+    if todo:
+        for receipt in workshop.run("signals", run_signals, list(todo.values())):
+            receipts[receipt.key] = receipt
+    found = []
+    for of_block in tasks:
+        known = {task.origin: receipts[task.key] for task in of_block}
+        found.append(Measured({origin: one for origin, one in known.items() if one is not None}))
+    return found
+
+
+def run_signals(task: SignalTask) -> Receipt:
+    """Measure one table and keep it."""
+    surveyed = task.store.read("surveyed", task.surveyed)
+    if task.origin == "text":
+        return task.store.write("signals", task.key, measure_texts(surveyed))
+    with MediaFiles(task.root, stand_ins(task.stand_in, task.store)) as files:
+        table = measure_pictures(_sound(surveyed), files)
+    return task.store.write("signals", task.key, table)
+
+
+def clause_failures(
+    workshop: Workshop, blocks: Sequence[Block], measured: Sequence[Measured]
+) -> Iterator[tuple[pa.Table, dict[str, Bools]]]:
+    """Of each block the signals that its clauses name, and for each clause the rows that fail."""
+    store = workshop.store
+    for block, one in zip(blocks, measured, strict=True):
+        clauses = workshop.recipe.select.clauses(block.source)
+        if not clauses:
+            yield pa.table({}), {}
+            continue
+        tables = {
+            name: store.read("signals", receipt.key) for name, receipt in one.receipts.items()
+        }
+        surveyed = store.read("surveyed", block.surveyed.key)
+        names = {name for clause in clauses for name in used_signals(clause)}
+        signals = signals_of(surveyed, tables.get("picture"), tables.get("text"), names)
+        yield signals, dict(zip(clauses, fails(signals, clauses), strict=True))
+
+
+def failed_rows(
+    workshop: Workshop, blocks: Sequence[Block], measured: Sequence[Measured]
+) -> list[dict[int, str]]:
+    """For each block the rows that fail a clause, with the clause and what it saw."""
+    return [
+        failing(signals, failed, {clause: used_signals(clause) for clause in failed})
+        for signals, failed in clause_failures(workshop, blocks, measured)
+    ]
+
+
+def clauses_spec(
+    select: Select, names: Collection[str], measured: Sequence[Measured]
+) -> dict[str, object]:
+    """What of clauses shapes a selection; nothing where there is none, as before there were any."""
+    clauses = {name: select.clauses(name) for name in sorted(names)}
+    if not any(clauses.values()):
+        return {}
+    return {
+        "clauses": clauses,
+        "duckdb": version("duckdb"),
+        "signals": [one.digests for one in measured],
+    }
+
+
+def origins_of(select: Select, source: str) -> list[Origin]:
+    """What has to be measured for the clauses of a source."""
+    used: set[Origin] = {"picture"} if select.dedup.near_bits is not None else set()
+    used |= {SIGNALS[name].origin for one in select.clauses(source) for name in used_signals(one)}
+    return [origin for origin in MEASURED if origin in used]
+
+
+def _tasks(workshop: Workshop, block: Block) -> list[SignalTask]:
+    root = workshop.sources[block.source].root
+    return [
+        SignalTask(
+            origin=origin,
+            surveyed=block.surveyed.key,
+            root=root,
+            stand_in=block.stand_in,
+            key=_key(origin, block, workshop.store),
+            store=workshop.store,
+        )
+        for origin in origins_of(workshop.recipe.select, block.source)
+    ]
+
+
+def _key(origin: Origin, block: Block, store: Store) -> str:
+    names, stage, content = ["py3langid"], words.VERSION, block.surveyed.digest
+    if origin == "picture":
+        names, stage = ["opencv-python-headless", "pillow"], picture.VERSION
+        content = _media_digest(store.read("surveyed", block.surveyed.key))
+    libraries = {name: version(name) for name in names}
+    return spec_digest(
+        {
+            "stage": "signals",
+            "origin": origin,
+            "version": stage,
+            "libraries": libraries,
+            "content": content,
+        }
+    )
+
+
+def _media_digest(surveyed: pa.Table) -> str:
+    """Of what is measured: the contents of pictures, in order."""
+    items = one_chunk(_sound(surveyed).column("items")).flatten()
+    pictures = pc.not_equal(pc.struct_field(items, "kind"), "video")
+    contents = pc.struct_field(items, "sha256").filter(pictures).to_pylist()
+    return spec_digest(list(dict.fromkeys(contents)))
+
+
+def _sound(surveyed: pa.Table) -> pa.Table:
+    """Samples that the survey has not dropped."""
+    return surveyed.take(pa.array(np.flatnonzero(pc.is_null(surveyed.column("drop")).to_numpy())))
