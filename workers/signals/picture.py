@@ -8,7 +8,7 @@ median or not.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +18,6 @@ from workers.pixels import decode
 
 VERSION = 1
 
-Grey = npt.NDArray[np.uint8]
 Colour = npt.NDArray[np.uint8]
 
 _LEAST_SIDE = 64
@@ -49,25 +48,30 @@ def picture_signals(data: bytes, kind: str, width: int, height: int) -> PictureS
 
     Raises Fault where it does not decode.
     """
-    colour = _decoded(data, kind, min(width, height))
-    grey = np.asarray(cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY), np.uint8)
-    measured = _at_most(grey, _MEASURED_SIDE)
-    histogram = np.bincount(measured.reshape(-1), minlength=256).astype(np.float64)
+    colour = _at_most(reduced(data, kind, min(width, height)), _MEASURED_SIDE)
+    measured = np.asarray(cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY), np.uint8)
+    large = cv2.resize(measured, (64, 64), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(large, (32, 32), interpolation=cv2.INTER_AREA)
+    histogram = cv2.calcHist([measured], [0], None, [256], [0, 256]).reshape(-1).astype(np.float64)
     share = histogram[histogram > 0] / measured.size
-    mean, deviation = (float(one.item()) for one in cv2.meanStdDev(measured))
+    mean, deviation = _spread(measured)
     return PictureSignals(
-        sharpness=float(cv2.Laplacian(measured, cv2.CV_64F).var()),
+        sharpness=_spread(cv2.Laplacian(measured, cv2.CV_16S))[1] ** 2,
         entropy=float(-(share * np.log2(share)).sum()),
         brightness=mean,
         contrast=deviation,
-        colourfulness=_colourfulness(_at_most(colour, _MEASURED_SIDE)),
+        colourfulness=_colourfulness(colour),
         blank=bool(deviation < 1.0 and np.ptp(measured) <= 8),
-        phash=_phash(grey, 8),
-        phash256=_phash(grey, 16),
+        phash=_phash(small, 8),
+        phash256=_phash(large, 16),
     )
 
 
-def _decoded(data: bytes, kind: str, side: int) -> Colour:
+def reduced(data: bytes, kind: str, side: int) -> Colour:
+    """BGR, by OpenCV at reduced size or by Pillow; `side` is the shorter one of the whole picture.
+
+    Raises Fault where it does not decode.
+    """
     if kind == "jpeg":
         factor = next(f for f in (8, 4, 2, 1) if side // f >= _LEAST_SIDE or f == 1)
         flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
@@ -89,14 +93,22 @@ def _at_most(picture: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]
 
 def _colourfulness(picture: Colour) -> float:
     """Hasler and Süsstrunk, Measuring colourfulness in natural images (2003): M3."""
-    blue, green, red = (picture[:, :, channel].astype(np.float32) for channel in range(3))
-    red_green, yellow_blue = red - green, (red + green) / 2 - blue
-    spread = np.hypot(red_green.std(), yellow_blue.std())
-    return float(spread + 0.3 * np.hypot(red_green.mean(), yellow_blue.mean()))
+    blue, green, red = cv2.split(picture.astype(np.int16))
+    (red_green, of_red), (yellow_blue, of_yellow) = (
+        _spread(one) for one in (red - green, red + green - 2 * blue)
+    )
+    return float(np.hypot(of_red, of_yellow / 2) + 0.3 * np.hypot(red_green, yellow_blue / 2))
 
 
-def _phash(grey: Grey, side: int) -> bytes:
-    """`side`² bits. Source: JohannesBuchner/imagehash imagehash/__init__.py (`phash`)."""
-    small = cv2.resize(grey, (4 * side, 4 * side), interpolation=cv2.INTER_AREA)
+def _spread(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Mean and standard deviation."""
+    mean, deviation = cv2.meanStdDev(values)
+    return float(mean.item()), float(deviation.item())
+
+
+def _phash(small: npt.NDArray[Any], side: int) -> bytes:
+    """`side`² bits of a grey picture of four times that side. Source: JohannesBuchner/imagehash
+    imagehash/__init__.py (`phash`).
+    """
     low = cv2.dct(small.astype(np.float32))[:side, :side]
     return np.packbits(low > np.median(low)).tobytes()
