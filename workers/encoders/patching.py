@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from patchpack.patches import Normalization
 from workers.encoders.shape import TowerShape
 
 
@@ -56,15 +55,23 @@ def patch_rows(pixels: torch.Tensor, view: View, shape: TowerShape) -> torch.Ten
     return rows if view.kept is None else rows[torch.from_numpy(view.kept).to(rows.device)]
 
 
-def scaled(rows: torch.Tensor, shape: TowerShape, dtype: torch.dtype) -> torch.Tensor:
-    """(value - mean) / std of uint8 rows, in float32 and then in the tower's dtype."""
-    by: Normalization = shape.normalization
-    mean = torch.tensor(by.mean, device=rows.device) * 255
-    std = torch.tensor(by.std, device=rows.device) * 255
-    last = shape.family == "siglip2"
-    split = rows.reshape(len(rows), *((-1, 3) if last else (3, -1)))
-    each = (1, 1, 3) if last else (1, 3, 1)
-    return ((split.float() - mean.view(each)) / std.view(each)).to(dtype).reshape(rows.shape)
+class Scale:
+    """(value - mean) / std of uint8 rows, in float32 and then in the tower's dtype. Both stay on
+    the device: to move them for each batch would wait for the batch before it.
+    """
+
+    def __init__(self, shape: TowerShape, dtype: torch.dtype, device: torch.device) -> None:
+        by, self._last = shape.normalization, shape.family == "siglip2"
+        each = (1, 1, 3) if self._last else (1, 3, 1)
+        self._mean, self._std = (
+            (torch.tensor(values) * 255).view(each).to(device) for values in (by.mean, by.std)
+        )
+        self._dtype = dtype
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of the same shape."""
+        split = rows.reshape(len(rows), *((-1, 3) if self._last else (3, -1)))
+        return ((split.float() - self._mean) / self._std).to(self._dtype).reshape(rows.shape)
 
 
 def batches_of(patches: Sequence[int], max_patches: int) -> list[list[int]]:

@@ -21,7 +21,7 @@ from workers.encoders.config import EncoderConfig, Stored
 from workers.encoders.fixed_tiles import FixedTiles
 from workers.encoders.loading import DTYPES, load_model, tower_shape
 from workers.encoders.native import NativeResolution
-from workers.encoders.patching import View, patch_rows, scaled
+from workers.encoders.patching import Scale, View, patch_rows
 from workers.encoders.quantized import quantized
 from workers.encoders.qwen import QwenTower
 from workers.encoders.shape import TowerShape
@@ -79,7 +79,8 @@ class Tower:
         self._one_by_one = Lock()
         self.shape: TowerShape = tower_shape(config)
         self._stored: Stored = config.stored
-        self._device, self._dtype = torch.device(config.device), DTYPES[config.dtype]
+        self._device = torch.device(config.device)
+        self._scale = Scale(self.shape, DTYPES[config.dtype], self._device)
         _, model = load_model(config)
         fixed = self.shape.family in ("clip", "siglip", "internvit")
         model = model.to(self._device)
@@ -120,7 +121,7 @@ class Tower:
         if self._device.type == "cuda":
             pixels = self._moved(pixels)
         rows = [patch_rows(p, v, self.shape) for p, v in zip(pixels, views, strict=True)]
-        return scaled(torch.cat(rows), self.shape, self._dtype)
+        return self._scale(torch.cat(rows))
 
     def _moved(self, pixels: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """To the device in one piece."""
