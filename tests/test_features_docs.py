@@ -30,8 +30,8 @@ def test_the_recipe_is_one() -> None:
 
 
 def test_the_commands_name_what_is_there() -> None:
-    [text] = blocks_of("sh")
-    for module in re.findall(r"python -m (examples\.\w+)", text):
+    text = "\n".join(blocks_of("sh"))
+    for module in re.findall(r"python -m ((?:examples|benchmarks)\.\w+)", text):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
     for path in re.findall(r"recipes/\S+", text):
         assert (ROOT / path).is_file()
