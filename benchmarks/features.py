@@ -24,11 +24,11 @@ from typing import Any
 import torch
 
 from benchmarks.feature_peers import ByTransformers
+from benchmarks.feature_pictures import pictures
 from benchmarks.feature_towers import Tower, matmul_flops, of_a_million, towers, write_checkpoint
 from benchmarks.kit.builds import Inline
 from benchmarks.kit.report import Target, arguments, report, say, work_folder
 from benchmarks.kit.timing import in_turn, medians, timed
-from benchmarks.source import Wanted, tars_for
 from pipelines.build import call, plan
 from pipelines.load_recipe import load_recipe
 from pipelines.render import addresses, job_of, tasks_of
@@ -86,41 +86,6 @@ class Bench:
     files: list[Path]
     batches: list[list[View]]
     container: Path
-
-
-def pictures(corpus: Path | None, work: Path, count: int) -> list[Path]:
-    """So many JPEG files, no two with the same bytes: those of a corpus in turn, or generated."""
-    folder = work / f"pictures-{count}"
-    found = sorted(folder.glob("*.jpg"))
-    if len(found) == count:
-        return found
-    folder.mkdir(parents=True, exist_ok=True)
-    contents = _of_corpus(corpus) if corpus else _generated(work, count)
-    for number in range(count):
-        # bytes behind the end of a JPEG change its digest and nothing else
-        data = contents[number % len(contents)] + number.to_bytes(8, "big")
-        (folder / f"{number:06d}.jpg").write_bytes(data)
-    return sorted(folder.glob("*.jpg"))
-
-
-def _of_corpus(corpus: Path) -> list[bytes]:
-    rows = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text().splitlines()]
-    files = [file for row in rows for file in row["files"] if file.get("format") == "JPEG"]
-    good = [file["path"] for file in files if file["pillow"] == "ok"]
-    return [(corpus / path).read_bytes() for path in dict.fromkeys(good)]
-
-
-def _generated(work: Path, count: int) -> list[bytes]:
-    import tarfile
-
-    found = []
-    for tar in tars_for(None, work, Wanted(count=min(count, 500))):
-        with tarfile.open(tar) as archive:
-            for member in archive:
-                content = archive.extractfile(member)
-                if member.name.endswith(".jpg") and content is not None:
-                    found.append(content.read())
-    return found
 
 
 def prepared(tower: Tower, options: argparse.Namespace, work: Path, files: list[Path]) -> Bench:

@@ -50,13 +50,13 @@ def vision_tokens(
     rows = sum(map(len, views))
     found = None
     if (tiling := _tiling(pack, item)) and len(views) > 1:
-        found = _of_tiles(pack, item, views, tiling)
+        found = _of_tiles(pack, item, views, tiling, wanted)
     elif rows == wanted:
         found = torch.cat(list(views))
     elif pack.header.item_kind[item] == "video":
         grids = {(h, w) for _, h, w in grids_of(pack, item)}
         side, other = grids.pop() if len(grids) == 1 else (1, 0)
-        if side == other and rows % side**2 == 0:
+        if side == other > 0 and rows % side**2 == 0:
             frames = torch.cat(list(views)).view(-1, side**2, views[0].shape[1])
             found = pooled(frames, pool).flatten(0, 1)
     if found is None or len(found) != wanted:
@@ -128,9 +128,11 @@ def _tiling(pack: Pack, item: int) -> tuple[int, int] | None:
 
 
 def _of_tiles(
-    pack: Pack, item: int, views: Sequence[Tensor], tiling: tuple[int, int]
+    pack: Pack, item: int, views: Sequence[Tensor], tiling: tuple[int, int], wanted: int
 ) -> Tensor | None:
-    """The whole picture, then the map of its tiles as large as the item's second part says."""
+    """The whole picture, then the map of its tiles as large as the item's second part says; None
+    where that is not what there are tokens for.
+    """
     import torch
     from torch.nn import functional
 
@@ -139,11 +141,15 @@ def _of_tiles(
     square = int(len(whole) ** 0.5) ** 2
     if columns * rows != len(tiles) or {len(one) for one in views} != {square}:
         return None
-    features = stitched(torch.stack(tiles), columns, rows)
     width, height = pack.header.item_source_wh[item]
+    size = pack.arrays.parts[pack.arrays.part_item == item][1, :2].tolist()
+    if min(width, height, *size) < 1 or size[0] * size[1] != wanted - len(whole):
+        return None
+    features = stitched(torch.stack(tiles), columns, rows)
     digits = 7 if "/hf_" in pack.header.policy[item] else None
     features = unpadded(features, (width, height), digits)
-    size = pack.arrays.parts[pack.arrays.part_item == item][1, :2].tolist()
+    if 0 in features.shape:
+        return None
     if list(features.shape[1:]) != size:
         features = functional.interpolate(features[None], size, mode="bilinear")[0]
     return torch.cat([whole, features.flatten(1).T])

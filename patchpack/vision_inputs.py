@@ -100,11 +100,14 @@ def item_features(pack: Pack, item: int) -> list[Tensor]:
         bits = stored[0].dtype == "BF16"
         return [one.view(torch.bfloat16) if bits else one for one in found]
     found = []
-    for rows, scales in zip(stored[::2], stored[1::2], strict=len(stored) % 2 == 0):
-        count, groups = scales.data.shape
-        if (rows.dtype, scales.dtype) != ("I8", "BF16") or len(rows.data) != count:
+    if len(stored) % 2:
+        raise FormatError(f"pack {key}: item {item} lacks the scales of its int8 features")
+    for rows, scales in zip(stored[::2], stored[1::2], strict=True):
+        (count, width), (scaled_rows, groups) = rows.data.shape, scales.data.shape
+        fitting = scaled_rows == count and groups > 0 and width % groups == 0
+        if (rows.dtype, scales.dtype) != ("I8", "BF16") or not fitting:
             raise FormatError(f"pack {key}: item {item} lacks the scales of its int8 features")
-        whole = rows.data.reshape(count, groups, -1).astype(np.float32)
+        whole = rows.data.reshape(count, groups, width // groups).astype(np.float32)
         factor = torch.from_numpy(np.array(scales.data)).view(torch.bfloat16).float()
         scaled = torch.from_numpy(whole) * factor[:, :, None]
         found.append(scaled.view(count, -1).to(torch.bfloat16))

@@ -129,7 +129,7 @@ class RayEngine:
     ) -> Iterator[Result]:
         """The same by a pool of actors; where one died, another pool does what was left.
 
-        Raises BuildError also where the cluster has not so many GPUs.
+        Raises BuildError also where no node has so many GPUs or CPUs.
         """
         left = dict(enumerate(specs))
         for lost in range(MAX_RETRIES + 1):
@@ -151,15 +151,19 @@ class RayEngine:
         dataset = self._dataset(list(specs.items()))
         import ray
 
-        total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        if total.get("GPU", 0) < pool.num_gpus:
-            have, needs = f"{total.get('GPU', 0):g}", f"{pool.num_gpus:g}"
-            what = f"an actor needs {needs} GPUs, the cluster has {have}"
-            raise BuildError(f'render.encoder: {what}; device = "cpu" takes none')
-        actors = min(pool.max_actors, len(specs))
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        most = max(int(node["Resources"].get("CPU", 0)) for node in nodes)
-        cpus = pool.cpus or max(1, min(most, int(total.get("CPU", 1)) // actors))
+        each = [node["Resources"] for node in nodes if node["Alive"]]
+        # what no node can hold would be waited for without end
+        gpus, most = (max(one.get(kind, 0) for one in each) for kind in ("GPU", "CPU"))
+        if gpus < pool.num_gpus:
+            what = f"an actor needs {pool.num_gpus:g} GPUs, a node of the cluster has {gpus:g}"
+            raise BuildError(f'render.encoder.num_gpus: {what}; device = "cpu" takes none')
+        actors = min(pool.max_actors, len(specs))
+        total = int(sum(one.get("CPU", 0) for one in each))
+        cpus = pool.cpus or max(1, min(int(most), total // actors))
+        if most < cpus:
+            what = f"an actor needs {cpus} CPUs, a node of the cluster has {most:g}"
+            raise BuildError(f"render.encoder.cpus: {what}")
         with warnings.catch_warnings():
             # as above: by default an actor is restarted for ever, and Ray warns of any restart
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")

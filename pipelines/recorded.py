@@ -34,7 +34,7 @@ def recorded(workshop: Workshop, partition: Partition, wanted: pa.Table) -> Part
     """The partition with the digest of its features, as far as they are there."""
     if workshop.recipe.render.encoder is None:
         return partition
-    index = first_of_each(workshop.rendered.of(wanted.column("key").combine_chunks()))
+    index = first_of_each(workshop.rendered.of(one_chunk(wanted.column("key"))))
     digests = index.column("digest").drop_null().to_pylist()
     devices = sorted(set(index.column("device").drop_null().to_pylist()))
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()

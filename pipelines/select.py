@@ -14,7 +14,6 @@ from schemas.digest import spec_digest
 from workers import select as selection
 
 Faults = Mapping[str, tuple[str, str]]
-
 """Reason and message by sha256 of media that do not decode."""
 
 

@@ -7,7 +7,6 @@ view, and the kind of every token.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from examples.corpus_records import corpus_records
 from patchpack.layout import Pack
 from pipelines.build import build, call
 from pipelines.engine import RayEngine
@@ -26,10 +24,9 @@ from pipelines.policies import policy_kinds
 from pipelines.steps import Workshop
 from pipelines.verify import verify
 from schemas.manifest import FOLDER
-from tests.golden.compare import SHARED
+from tests.of_corpus import CORPUS, NEEDED, own_ray, write_corpus
 from tests.pipelines.conftest import packs_of
 
-CORPUS = SHARED.parent / "corpus"
 RECIPE = """
 name = "every"
 
@@ -64,7 +61,7 @@ SLOW_STRIDE = 32
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout"),
+    NEEDED,
     pytest.mark.timeout(900),
 ]
 
@@ -72,17 +69,13 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus as records; the cache of surveys is shared by all builds."""
-    made = tmp_path_factory.mktemp("every")
-    lines = (json.dumps(record) + "\n" for record in corpus_records(CORPUS))
-    (made / "records.jsonl").write_text("".join(lines))
-    return made
+    return write_corpus(tmp_path_factory.mktemp("every"))
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[RayEngine]:
-    ray = RayEngine()
-    yield ray
-    ray.close()
+    with own_ray() as ray:
+        yield ray
 
 
 @pytest.mark.parametrize("kind", policy_kinds())

@@ -4,7 +4,6 @@ every sample, and the rows that transformers gives for pictures of it alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from examples.corpus_records import corpus_records
 from patchpack import Pack, PackedShards
 from patchpack.collate import blocks, vision_tokens
 from patchpack.item_geometry import grids_of
@@ -24,10 +22,9 @@ from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
 from pipelines.verify import verify
 from schemas.manifest import FOLDER
-from tests.golden.compare import SHARED
+from tests.of_corpus import CORPUS, NEEDED, own_ray, write_corpus
 from tests.tiny_towers import write_tower
 
-CORPUS = SHARED.parent / "corpus"
 RECIPE = """
 name = "features"
 
@@ -69,7 +66,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout"),
+    NEEDED,
     pytest.mark.timeout(1200),
 ]
 
@@ -77,17 +74,13 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus as records; the cache of surveys is shared by all builds."""
-    made = tmp_path_factory.mktemp("features")
-    lines = (json.dumps(record) + "\n" for record in corpus_records(CORPUS))
-    (made / "records.jsonl").write_text("".join(lines))
-    return made
+    return write_corpus(tmp_path_factory.mktemp("features"))
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[RayEngine]:
-    ray = RayEngine()
-    yield ray
-    ray.close()
+    with own_ray() as ray:
+        yield ray
 
 
 @pytest.mark.parametrize("kind", CASES)

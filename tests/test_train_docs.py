@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.doc_examples import ROOT, printed
 from tests.pipelines.conftest import Here, build_in
 from tests.tiny_source import write_source
 
-ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "train.md").read_text()
 EXAMPLES = dict(
     re.findall(r"^## ([^\n]+)\n(?:(?!\n## ).)*?```python\n(.*?)```", DOCUMENT, re.DOTALL | re.M)
@@ -39,16 +36,7 @@ def test_there_is_one_for_each_trainer() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("trainer", EXAMPLES)
 def test_an_example_takes_three_steps(folder: Path, trainer: str) -> None:
-    (folder / "example.py").write_text(EXAMPLES[trainer])
-    done = subprocess.run(
-        [sys.executable, "example.py"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    losses = [float(line.split()[1]) for line in done.stdout.splitlines()]
+    told = printed(EXAMPLES[trainer], folder)
+    losses = [float(line.split()[1]) for line in told.splitlines()]
     assert len(losses) == 3
     assert all(math.log(283) / 2 < loss < 2 * math.log(283) for loss in losses)

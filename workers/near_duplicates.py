@@ -16,7 +16,7 @@ from schemas.columns import Ints
 Hashes = npt.NDArray[np.uint64]
 
 MAX_BITS = 8
-"""More bands of fewer bits: a million hashes take 4 s at 4 bits, 22 s at 6."""
+"""More bits are more bands of fewer bits each, and fuller buckets to look through."""
 NONE = -1
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from patchpack import FormatError, Pack
+from patchpack import FormatError, Pack, Payload
 from patchpack.collate import blocks, pooled, vision_tokens
 from patchpack.item_geometry import grids_of
+from patchpack.vision_inputs import item_features
 from tests.pipelines.conftest import Here, build_in, packs_of
 from tests.tiny_source import write_source
 
@@ -138,3 +141,28 @@ def test_rows_that_fit_in_no_way(tmp_path: Path) -> None:
         vision_tokens(pack, 0, [*views, views[0]])
     with pytest.raises(FormatError, match="rows of features"):
         vision_tokens(pack, 0, [view[:-1] for view in views])
+
+
+@pytest.mark.parametrize("size", [[0, 3], [2**30, 2**30], [7, 7]])
+def test_a_map_that_is_no_size_is_refused(size: list[int], tmp_path: Path) -> None:
+    """A pack is not believed: nothing is made of the size that it says."""
+    pack = next(one for one in built(tmp_path, ONEVISION) if (one.arrays.part_item == 0).sum() == 2)
+    parts = pack.arrays.parts.copy()
+    parts[np.flatnonzero(pack.arrays.part_item == 0)[1], :2] = size
+    told = replace(pack, arrays=replace(pack.arrays, parts=parts))
+    with pytest.raises(FormatError, match="rows of features"):
+        vision_tokens(told, 0, projected(pack, 0))
+
+
+@pytest.mark.parametrize("scales", [0, 3])
+def test_scales_that_do_not_fit_are_refused(scales: int, tmp_path: Path) -> None:
+    pack = built(tmp_path, ONEVISION)[0]
+    rows = Payload("I8", np.zeros((4, 8), np.int8))
+    odd = Payload("BF16", np.zeros((4, scales), np.uint16))
+    arrays = replace(pack.arrays, payload=np.full(pack.header.items, 2, np.uint8))
+    names = [f"feature.{2 * item:05d}" for item in range(pack.header.items)]
+    for stored in ([rows, odd], [rows]):
+        header = replace(pack.header, item_tensor=names if len(stored) == 2 else ["feature.00000"])
+        told = Pack(header, arrays, stored * (pack.header.items if len(stored) == 2 else 1))
+        with pytest.raises(FormatError, match="lacks the scales"):
+            item_features(told, 0)

@@ -406,8 +406,10 @@ def test_two_blocks_in_an_actor_at_once(
 def test_actors_that_cannot_be(tmp_path: Path, ray_engine: RayEngine) -> None:
     write_source(tmp_path / "source", 4)
     tower = write_tower(tmp_path / "tower", "qwen2_vl")
-    with pytest.raises(BuildError, match="the cluster has 0"):
+    with pytest.raises(BuildError, match="a node of the cluster has 0"):
         build_in(tmp_path, ray_engine, payload="features", encoder=f"model = '{tower}'")
+    with pytest.raises(BuildError, match=r"cpus: an actor needs 99 CPUs, a node .* has 2"):
+        build_in(tmp_path, ray_engine, payload="features", encoder=on_cpu(tower, "cpus = 99"))
     (tower / "config.json").write_text('{"model_type": "qwen2_vl_vision", "depth": "x"}')
     with pytest.raises(PatchpackError, match=r"config\.json"):
         build_in(tmp_path, ray_engine, payload="features", encoder=on_cpu(tower))

@@ -6,6 +6,8 @@ none (a CPU, float32) SDPA takes picture by picture, which costs a CPU nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -26,19 +28,25 @@ class Bounds(NamedTuple):
     longest: int
 
 
+Qkv = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Queries, keys and values, each [1, heads, n, d]."""
+Attend = Callable[[Qkv, Bounds, float | None], torch.Tensor]
+
+
 def use_attention(model: Any, attention: Attention, *, packed: bool) -> None:
     """Set the attention of a model, whose pictures are packed or stand in a batch."""
     from transformers import AttentionInterface
 
-    AttentionInterface.register(KERNEL, kernel_attention)
-    AttentionInterface.register(SEGMENTS, segment_attention)
+    AttentionInterface.register(KERNEL, partial(_packed, by_kernel))
+    AttentionInterface.register(SEGMENTS, partial(_packed, by_segments))
     on_gpu = next(model.parameters()).is_cuda
     name = KERNEL if attention == "varlen" and on_gpu else SEGMENTS
     # set as it is: `set_attn_implementation` looks for a package behind every "flash"
     model.config._attn_implementation = name if packed else "sdpa"
 
 
-def kernel_attention(
+def _packed(
+    attend: Attend,
     module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -49,37 +57,31 @@ def kernel_attention(
     max_length_q: int | None = None,
     **others: object,  # transformers hands over whatever some other function may want
 ) -> tuple[torch.Tensor, None]:
-    """[1, n, heads, d] of [1, heads, n, d] by torch's kernel for variable lengths."""
+    """[1, n, heads, d] of [1, heads, n, d], as transformers calls an attention function."""
     del module, others
+    bounds = _bounds(attention_mask, cu_seq_lens_q, max_length_q)
+    return attend((query, key, value), bounds, scaling), None
+
+
+def by_kernel(qkv: Qkv, bounds: Bounds, scaling: float | None) -> torch.Tensor:
+    """By torch's kernel for variable lengths."""
     from torch.nn.attention.varlen import varlen_attn
 
-    bounds, longest = _bounds(attention_mask, cu_seq_lens_q, max_length_q)
-    q, k, v = (one[0].transpose(0, 1).contiguous() for one in (query, key, value))
-    out = varlen_attn(q, k, v, bounds, bounds, longest, longest, scale=scaling)
+    q, k, v = (one[0].transpose(0, 1).contiguous() for one in qkv)
+    ends, longest = bounds
+    out = varlen_attn(q, k, v, ends, ends, longest, longest, scale=scaling)
     assert isinstance(out, torch.Tensor)
-    return out[None], None
+    return out[None]
 
 
-def segment_attention(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: Bounds | None,
-    scaling: float | None = None,
-    cu_seq_lens_q: torch.Tensor | None = None,
-    max_length_q: int | None = None,
-    **others: object,
-) -> tuple[torch.Tensor, None]:
-    """The same by SDPA, picture by picture."""
-    del module, others
-    bounds, _ = _bounds(attention_mask, cu_seq_lens_q, max_length_q)
-    lengths = bounds.diff().tolist()
-    split = [torch.split(one, lengths, dim=2) for one in (query, key, value)]
+def by_segments(qkv: Qkv, bounds: Bounds, scaling: float | None) -> torch.Tensor:
+    """By SDPA, picture by picture."""
+    lengths = bounds.cu_seqlens.diff().tolist()
+    split = [torch.split(one, lengths, dim=2) for one in qkv]
     parts = [
         scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in zip(*split, strict=True)
     ]
-    return torch.cat(parts, dim=2).transpose(1, 2), None
+    return torch.cat(parts, dim=2).transpose(1, 2)
 
 
 def _bounds(mask: Bounds | None, cu_seqlens: torch.Tensor | None, longest: int | None) -> Bounds:

@@ -12,7 +12,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,14 @@ def model_directory(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
-    what = f'render.encoder.model = "{name}" is no directory'
     if name.startswith((".", "~", "/")) or name.count("/") != 1 or path.exists():
-        raise RecipeError(f"{what} and no hub id")
+        raise RecipeError(f'render.encoder.model = "{name}" is no directory and no hub id')
+    return _fetched(name)
+
+
+@cache
+def _fetched(name: str) -> Path:
+    """The directory of a hub id; asked for once, so that a build sees one commit of it."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -66,6 +71,7 @@ def model_directory(name: str) -> Path:
         raise
     except Exception as error:  # its errors share no base: HTTP, validation, offline, cache
         why = " ".join(str(error).split())[:300]
+        what = f'render.encoder.model = "{name}" is no directory'
         raise RecipeError(f"{what}, and as a hub id it cannot be had: {why}") from error
 
 

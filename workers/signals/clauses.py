@@ -50,8 +50,6 @@ def used_signals(clause: str) -> frozenset[str]:
             names.add(".".join(node["column_names"]).lower())
     if not names:
         raise ValueError(f"{clause!r}: names no signal")
-    if not names:
-        raise ValueError(f"{clause!r}: names no signal")
     if unknown := sorted(names - SIGNALS.keys()):
         known = ", ".join(SIGNALS)
         raise ValueError(f"{clause!r}: no signal is named {unknown[0]!r}; there are {known}")
@@ -129,14 +127,15 @@ def _check_function(clause: str, name: str) -> None:
 
 @cache
 def _steady_functions() -> frozenset[str]:
-    """Scalar functions that give the same answer for the same input."""
+    """Scalar functions that give the same answer for the same input, whatever they are given; of
+    operators it is enough that they may, as what they do otherwise is for times with a zone.
+    """
     with _connected() as connection:
         rows = connection.execute(
-            "SELECT DISTINCT function_name FROM duckdb_functions() "
-            "WHERE function_type IN ('scalar', 'macro') "
-            "AND coalesce(stability, 'CONSISTENT') = 'CONSISTENT'"
+            "SELECT function_name, bool_and(coalesce(stability, 'CONSISTENT') = 'CONSISTENT') "
+            "FROM duckdb_functions() WHERE function_type = 'scalar' GROUP BY function_name"
         ).fetchall()
-    return frozenset(str(name).lower() for (name,) in rows)
+    return frozenset(str(name).lower() for name, always in rows if always or not name[0].isalpha())
 
 
 def _connected() -> DuckDBPyConnection:

@@ -100,10 +100,7 @@ def signals_of(
             found[name] = _of_pictures(name, items, bounds, pictures)
         else:
             found[name] = _of_headers(name, surveyed, items, bounds)
-    return signal_table(
-        {name: _list(values) for name, values in found.items()}
-        or {"source": surveyed.column("source").to_pylist()}
-    )
+    return signal_table({name: _list(values) for name, values in found.items()})
 
 
 def _list(values: Any) -> Any:

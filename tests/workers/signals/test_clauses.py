@@ -17,6 +17,10 @@ from workers.signals.names import SIGNALS
         ("min_side >= 28", {"min_side"}),
         ("MIN_SIDE >= 28 AND NOT blank", {"min_side", "blank"}),
         ("language in ('en', 'de')", {"language"}),
+        (
+            "chars - answer_chars + 2 * words > length(source)",
+            {"chars", "answer_chars", "words", "source"},
+        ),
         ("list_contains(formats, 'jpeg')", {"formats"}),
         (
             "case when pictures = 0 then chars > 9 else min_side > 9 end",
@@ -48,6 +52,8 @@ def test_what_a_clause_names(clause: str, names: set[str]) -> None:
         ("random() < 0.5", "'random'"),
         ("now() > timestamp '2020-01-01'", "'now'"),
         ("getenv('HOME') = 'x'", "'getenv'"),
+        ("age(timestamp '2020-01-01') > to_days(chars)", "'age'"),
+        ("chars > 1 and ago(interval 1 day) > date '2020-01-01'", "'ago'"),
         ("language > 3", "Cannot compare"),
         ("chars > ?", "parameter"),
         ("nextval('s') > 0", "nextval"),
