@@ -18,10 +18,11 @@ from pipelines.steps import Workshop
 from pipelines.store import Redo
 from schemas.digest import spec_digest
 
-Stage = Literal["survey", "tokenize", "select", "size", "pack", "render", "assemble"]
+Stage = Literal["survey", "caption", "tokenize", "select", "size", "pack", "render", "assemble"]
 
 FOLDERS: dict[Stage, tuple[str, ...]] = {
     "survey": ("surveyed",),
+    "caption": ("asked", "captioned"),
     "tokenize": ("tokenized",),
     "select": ("selected",),
     "size": ("sized",),

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 
 from pipelines.assemble import assemble_partition
+from pipelines.caption import caption_blocks
 from pipelines.compact import compacted
 from pipelines.describe import Made, describe
 from pipelines.finding import Found, find_blocks
@@ -114,7 +115,7 @@ def plan(workshop: Workshop, run: RunStage) -> list[Partition]:
     found = find(workshop, run, published(workshop))
     return [
         run(f"plan {name}", partial(plan_known, workshop, name, blocks, outside))[0]
-        for name, blocks, outside in read(workshop, run, found)
+        for name, blocks, outside in read(workshop, run, found, may_ask=False)
     ]
 
 
@@ -154,14 +155,18 @@ def read(
     found: Mapping[str, list[Found]],
     base: Manifest | None = None,
     only: Collection[str] = (),
+    *,
+    may_ask: bool = True,
 ) -> Iterator[tuple[str, list[Block], Outside]]:
-    """Every partition in order, or `only` these, surveyed and tokenized, with what earlier ones
-    mean for it: also those of `base`, where only some are taken.
+    """Every partition in order, or `only` these, surveyed, captioned and tokenized, with what
+    earlier ones mean for it: also those of `base`, where only some are taken. No model is asked for
+    a caption where none may be.
     """
-    surveyed = run("survey", lambda: survey_blocks(workshop, found))
-    flat = list(chain.from_iterable(surveyed.values()))
-    tokenized = iter(run("tokenize", lambda: tokenize_blocks(workshop, flat)))
-    ready = {name: [next(tokenized) for _ in blocks] for name, blocks in surveyed.items()}
+    ready = run("survey", lambda: survey_blocks(workshop, found))
+    if not workshop.recipe.caption:
+        flat = list(chain.from_iterable(ready.values()))
+        tokenized = iter(run("tokenize", lambda: tokenize_blocks(workshop, flat)))
+        ready = {name: [next(tokenized) for _ in blocks] for name, blocks in ready.items()}
     ids = _published_ids(workshop, base, found) if base else dict.fromkeys(ready, NO_IDS)
     if len(ids) > 1:
         ids |= {name: sample_ids(workshop, blocks) for name, blocks in ready.items()}
@@ -169,7 +174,13 @@ def read(
     known: tuple[Receipt, ...] = ()
     for name, blocks in ready.items():
         outside = Outside(earlier_ids=tuple(again[name].tolist()), known=known)
-        if not only or name in only:
+        is_built = not only or name in only
+        if workshop.recipe.caption:
+            may = may_ask and is_built
+            work = partial(caption_blocks, workshop, blocks, outside, may_ask=may)
+            told = run(f"caption {name}", work)
+            blocks = run(f"tokenize {name}", partial(tokenize_blocks, workshop, told))
+        if is_built:
             yield name, blocks, outside
         known = known_after(workshop, blocks, outside)
 

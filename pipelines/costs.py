@@ -102,7 +102,7 @@ def plan_costs(
     now: dict[SourceFile, str] = {}
     counted: set[str] = set()
     entries = {entry.name: entry for entry in base.partitions} if base else {}
-    for name, blocks, outside in read(workshop, run, found, base if only else None):
+    for name, blocks, outside in read(workshop, run, found, base if only else None, may_ask=False):
         work = partial(plan_known, workshop, name, blocks, outside)
         partition, wanted = run(f"plan {name}", work)
         to_render = _to_render(workshop, partition, wanted, counted)

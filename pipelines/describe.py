@@ -163,6 +163,7 @@ def _entry(workshop: Workshop, made: Made, merged: list[str]) -> PartitionEntry:
             "sized": [partition.sized.digest],
             "packed": [partition.packed.digest],
             **({"signals": signals} if signals else {}),
+            **_captioned(partition),
         },
         samples=len(sized),
         taken_down=len(made.assembled.taken),
@@ -178,6 +179,21 @@ def _entry(workshop: Workshop, made: Made, merged: list[str]) -> PartitionEntry:
         devices=list(made.partition.devices),
         shards=made.assembled.shards,
     )
+
+
+def _captioned(partition: Partition) -> dict[str, list[str]]:
+    """Digests of the tables of its captions, and of SURVEYED as found and after each pass."""
+    made = [one for block in partition.blocks for one in block.captions]
+    if not made:
+        return {}
+    return {
+        "as_found": [block.as_found.digest for block in partition.blocks],
+        "between": [one.digest for one in made if one.stage == "surveyed"],
+        **{
+            stage: [one.digest for one in made if one.stage == stage]
+            for stage in ("asked", "captioned")
+        },
+    }
 
 
 def _signals(partition: Partition) -> list[str]:
@@ -205,7 +221,7 @@ def partition_files(partition: Partition) -> pa.Table:
     content: dict[SourceFile, list[str]] = {}
     for block in partition.blocks:
         for file in block.files:
-            content.setdefault(file, []).append(block.surveyed.digest)
+            content.setdefault(file, []).append(block.as_found.digest)
     rows = [
         {
             "partition": partition.name,

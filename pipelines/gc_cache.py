@@ -35,7 +35,7 @@ from workers.payloads import RenderConfig
 from workers.storage.folder import Folder, Stat, folder_of
 
 CACHE = ".cache"
-NAMED = ("surveyed", "signals", "tokenized", "selected", "sized", "packed")
+NAMED = ("surveyed", "signals", "asked", "captioned", "tokenized", "selected", "sized", "packed")
 """Stages whose tables a manifest names by their content."""
 
 _FILE = re.compile(
@@ -69,7 +69,8 @@ def unneeded(
     written_s = {name: max(files[path].modified_s for path in outputs[name]) for name in outputs}
     old = {name for name in outputs if written_s[name] < before_s}
     tables = _named(root, manifest, old) | {
-        ("ids", ids_key(entry.stages["surveyed"])[:32]) for entry in manifest.partitions
+        ("ids", ids_key(entry.stages.get("as_found", entry.stages["surveyed"]))[:32])
+        for entry in manifest.partitions
     }
     addressed = {("addressed", _addresses(manifest, entry)) for entry in manifest.partitions}
     needed = tables | addressed | _indexes(root, manifest, written_s)
@@ -95,6 +96,11 @@ def _named(root: Folder, manifest: Manifest, names: Collection[Name]) -> set[Nam
         for entry in manifest.partitions
         for stage in NAMED
         for digest in entry.stages.get(stage, [])
+    } | {
+        ("surveyed", digest)
+        for entry in manifest.partitions
+        for name in ("as_found", "between")
+        for digest in entry.stages.get(name, [])
     }
     receipts = _receipts(root, [name for name in names if name[0] in NAMED])
     return {name for name, receipt in receipts if (name[0], receipt.get("digest")) in digests}

@@ -80,7 +80,7 @@ def plan_partition(
 def sample_ids(workshop: Workshop, blocks: Sequence[Block]) -> Ints:
     """Sorted hashes of the ids in a partition, kept in the cache."""
     store = workshop.store
-    key = ids_key([block.surveyed.digest for block in blocks])
+    key = ids_key([block.as_found.digest for block in blocks])
     if not store.receipt("ids", key):
         workshop.engine.local()
         tables = store.read_all("surveyed", [block.surveyed.key for block in blocks])
@@ -91,7 +91,7 @@ def sample_ids(workshop: Workshop, blocks: Sequence[Block]) -> Ints:
 
 
 def ids_key(surveyed: Sequence[str]) -> str:
-    """Where they are kept, by the digests of the partition's SURVEYED tables."""
+    """Where they are kept, by the digests of the partition's SURVEYED tables as found."""
     return spec_digest({"stage": "ids", "surveyed": surveyed})
 
 

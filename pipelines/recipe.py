@@ -14,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipelines.policies import PolicyConfig
 from pipelines.select_recipe import Select
+from workers.captioning.config import Caption, WhenSignal
 from workers.encoders.config import EncoderConfig
 from workers.match import Match
 from workers.packing.limits import Limits
 from workers.packing.profile import Coefficients, Profile, profiles
+from workers.signals.clauses import used_signals
 from workers.sources.folder import FolderOptions
 from workers.sources.internvl_jsonl import InternvlJsonlOptions
 from workers.sources.llava_json import LlavaJsonOptions
@@ -221,11 +223,18 @@ class Recipe(_Section):
     sources: tuple[Source, ...] = Field(min_length=1)
     text: TextConfig = TextConfig()
     select: Select = Select()
+    caption: tuple[Caption, ...] = ()
+    """Passes, one after another; a single one may stand as `[caption]`."""
     split: Split = Split()
     policy: tuple[PolicyRule, ...] = Field(min_length=1, max_length=64)
     render: Render = Render()
     pack: Pack = Pack()
     output: Output
+
+    @field_validator("caption", mode="before")
+    @classmethod
+    def _one_pass(cls, given: object) -> object:
+        return (given,) if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _unique_sources(self) -> Recipe:
@@ -248,6 +257,16 @@ class Recipe(_Section):
         unknown = sorted(self.select.by_source.keys() - names)
         if unknown:
             raise ValueError(f"select.by_source: no source is named {unknown[0]!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _captions_name_what_is_there(self) -> Recipe:
+        names = {source.name for source in self.sources}
+        for number, one in enumerate(self.caption):
+            if lost := sorted(set(one.sources) - names):
+                raise ValueError(f"caption.{number}.sources: no source is named {lost[0]!r}")
+            if isinstance(one.when, WhenSignal):
+                used_signals(one.when.clause)
         return self
 
     @model_validator(mode="after")

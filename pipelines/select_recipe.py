@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from workers.near_duplicates import MAX_BITS
 from workers.signals.clauses import used_signals
+from workers.signals.names import SIGNALS
 
 
 class _Section(BaseModel):
@@ -52,6 +53,22 @@ class Select(_Section):
                 used_signals(clause)
         return given
 
+    def before_captions(self) -> Select:
+        """What of this needs no text."""
+
+        def kept(clauses: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(one for one in clauses if not _needs_text(one))
+
+        by_source = {name: kept(clauses) for name, clauses in self.by_source.items()}
+        changed: dict[str, object] = {"where": kept(self.where), "by_source": by_source}
+        if self.dedup.exact == "sample":
+            changed["dedup"] = self.dedup.model_copy(update={"exact": None})
+        return self.model_copy(update=changed)
+
     def clauses(self, source: str) -> tuple[str, ...]:
         """Those of a source; a data set of an InternVL meta file has those of its source."""
         return self.by_source.get(source.partition(".")[0], self.where)
+
+
+def _needs_text(clause: str) -> bool:
+    return any(SIGNALS[name].origin == "text" for name in used_signals(clause))

@@ -134,7 +134,7 @@ def _tasks(workshop: Workshop, block: Block) -> list[SignalTask]:
     return [
         SignalTask(
             origin=origin,
-            surveyed=block.surveyed.key,
+            surveyed=(block.as_found if origin == "picture" else block.surveyed).key,
             root=root,
             stand_in=block.stand_in,
             key=_key(origin, block, workshop.store),
@@ -148,7 +148,7 @@ def _key(origin: Origin, block: Block, store: Store) -> str:
     names, stage, content = ["py3langid"], words.VERSION, block.surveyed.digest
     if origin == "picture":
         names, stage = ["opencv-python-headless", "pillow"], picture.VERSION
-        content = _media_digest(store.read("surveyed", block.surveyed.key))
+        content = _media_digest(store.read("surveyed", block.as_found.key))
     libraries = {name: version(name) for name in names}
     return spec_digest(
         {

@@ -7,7 +7,7 @@ from __future__ import annotations
 import getpass
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,7 @@ from pipelines.engine import ActorPool, Engine
 from pipelines.partitions import SourceFile
 from pipelines.recipe import Output, Recipe
 from pipelines.rendered import Rendered
+from pipelines.select_recipe import Select
 from pipelines.sources import OpenSource, open_sources, rules_of
 from pipelines.store import Receipt, Redo, Scratch, Store
 from pipelines.take_down_list import TakeDownList, read_list
@@ -77,6 +78,13 @@ class Workshop:
         """What is to be taken down, read once."""
         return read_list(self.recipe.select.take_down)
 
+    def with_select(self, select: Select) -> Workshop:
+        """The same surroundings for a recipe that selects otherwise."""
+        other = replace(self, recipe=self.recipe.model_copy(update={"select": select}))
+        for name in ("store", "rendered", "output", "sources", "rules"):
+            vars(other)[name] = getattr(self, name)
+        return other
+
     def run(
         self, stage: str, function: Callable[[Spec], Result], specs: Sequence[Spec]
     ) -> Iterator[Result]:
@@ -131,8 +139,20 @@ class Block:
     files: tuple[SourceFile, ...]
     """The source's file that it is of; the files of a block of a folder."""
     surveyed: Receipt
+    """With the texts of captions, where there are any."""
     tokenized: Receipt | None = None
     stand_in: StandIn | None = None
+    before_caption: Receipt | None = None
+    """SURVEYED as the survey found it, where captions have changed it."""
+    captions: tuple[Receipt, ...] = ()
+    """ASKED, CAPTIONED and SURVEYED of each pass that asked about it."""
+    unanswered: int = 0
+    """Requests that a plan has found no answer to."""
+
+    @property
+    def as_found(self) -> Receipt:
+        """SURVEYED as the survey found it."""
+        return self.before_caption or self.surveyed
 
     def stand_ins(self, store: Store) -> StandIns:
         """As the readers of media take it."""

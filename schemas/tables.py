@@ -6,7 +6,7 @@ in.
 | SURVEYED  | input sample        | survey, one table a block |
 | SIGNALS   | media or text       | one table a signal, keyed by content |
 | SELECTED  | input sample        | select, one table a partition |
-| CAPTIONED | sample              | caption, one table a block |
+| CAPTIONED | request to a model  | caption, one table a block and pass |
 | TOKENIZED | input sample        | tokenize, one table a block, row for row as SURVEYED |
 | SIZED     | input sample        | size, one table a partition, row for row as SELECTED |
 | PACKED    | instance            | pack, one table a partition, in written order |
@@ -113,12 +113,24 @@ SELECTED = pa.schema(
 CAPTIONED = pa.schema(
     [
         _required("sample_id", pa.string()),
-        _required("original", pa.string()),
-        _required("caption", pa.string()),
-        _required("model", pa.string()),
-        _required("prompt_version", pa.string()),
-        _required("score", pa.float64()),
-        _required("decision", pa.string()),  # original | caption
+        _required("slot", pa.int32()),  # of several requests about a sample
+        _required("task", pa.string()),
+        _required("original", pa.string()),  # "" for none
+        _required("caption", pa.string()),  # the answer; "" for none
+        _required("model", pa.string()),  # as the recipe names it
+        _required("answered_by", pa.string()),  # as the server does
+        _required("prompt_version", pa.string()),  # task/version@digest
+        _required("parameters", pa.string()),  # JSON
+        _required("key", pa.string()),  # that the answer is recorded by
+        _required("finish", pa.string()),
+        _required("latency_ms", pa.int64()),
+        _required("prompt_tokens", pa.int64()),
+        _required("answer_tokens", pa.int64()),
+        pa.field("original_score", pa.float64()),  # image-text similarity, where it decides
+        pa.field("score", pa.float64()),
+        pa.field("blank_agrees", pa.bool_()),  # null where no blank control was sent
+        _required("decision", pa.string()),  # caption | original | drop
+        pa.field("message", pa.string()),  # why the answer was rejected
     ]
 )
 

@@ -53,7 +53,7 @@ def text_signals(texts: list[str], answers: list[str]) -> TextSignals:
         chars=len(text),
         words=len(words),
         answer_chars=sum(map(len, answers)),
-        language=_language(seen),
+        language=language_of(seen),
         repetition=_repetition(words),
         special_ratio=1 - plain / len(seen) if seen else 0.0,
         urls=len(_URL.findall(seen)),
@@ -80,8 +80,8 @@ def _is_ip(text: str) -> bool:
     return all(int(part) < 256 for part in text.split("."))
 
 
-def _language(text: str) -> str | None:
-    """By py3langid, which reads no file but its own model."""
+def language_of(text: str) -> str | None:
+    """ISO 639-1 code by py3langid, which reads no file but its own model; None without letters."""
     if not any(char.isalpha() for char in text[:_LANGUAGE_CHARS]):
         return None
     return str(_identifier().classify(text[:_LANGUAGE_CHARS])[0])
