@@ -172,6 +172,7 @@ def explain(
     import pyarrow as pa
 
     from patchpack import FormatError
+    from pipelines.explain import caption_rows
     from pipelines.explain import explain as explain_now
     from schemas.errors import ContractError
     from workers.storage.folder import folder_of
@@ -185,9 +186,9 @@ def explain(
     if as_json:
         typer.echo(json.dumps(story))
         return
-    print_rows(
-        [
-            (what, value if isinstance(value, str) else json.dumps(value))
-            for what, value in story.items()
-        ]
-    )
+    captions = story.pop("captions", [])
+    rows = [
+        (what, value if isinstance(value, str) else json.dumps(value))
+        for what, value in story.items()
+    ]
+    print_rows(rows + [row for one in captions for row in caption_rows(one)])

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 import patchpack
 from patchpack.layout import FORMAT, pack_key, shard_name
 from pipelines.assemble import Assembled, partition_digest, recipe_digest, rows_per_stripe
 from pipelines.balance import balance_of, pack_costs, packing_of
+from pipelines.caption_parts import pass_of
+from pipelines.describe_captions import describe_captions
 from pipelines.partitions import SourceFile
 from pipelines.plan import Partition, policy_spec
 from pipelines.publish import files_name, ledger_name
-from pipelines.published import by_partition, read_table, whole_ledger
-from pipelines.recipe import Recipe
+from pipelines.published import by_partition, read_table, whole_ledger, write_table
 from pipelines.render import render_shape
 from pipelines.steps import Workshop
 from pipelines.take_down import with_drops, without
@@ -81,7 +79,7 @@ def describe(
         name=recipe.name,
         code_version=patchpack.__version__,
         recipe_digest=digest,
-        recipe=_shape(recipe),
+        recipe=_shape(workshop),
         older_recipes=_older(entries, digest, base),
         libraries={name: version(name) for name in LIBRARIES},
         lanes=recipe.pack.lanes,
@@ -89,6 +87,9 @@ def describe(
         partitions=entries,
         files=_files(workshop, parts, base),
         ledger=_ledger(workshop, told, entries, rows),
+        captions=describe_captions(
+            workshop, [one.partition if isinstance(one, Made) else one for one in told], base
+        ),
     )
 
 
@@ -124,8 +125,9 @@ def _older(
     return {one: known[one] for one in sorted(wanted)}
 
 
-def _shape(recipe: Recipe) -> dict[str, object]:
+def _shape(workshop: Workshop) -> dict[str, object]:
     """The recipe without paths, as people read it."""
+    recipe = workshop.recipe
     return {
         "seed": recipe.seed,
         "sources": [
@@ -137,7 +139,14 @@ def _shape(recipe: Recipe) -> dict[str, object]:
         "policy": policy_spec([Rule(one.policy, one.match) for one in recipe.policy]),
         "render": render_shape(recipe.render),
         "pack": recipe.pack.model_dump(mode="json"),
+        **_shape_of_captions(workshop),
     }
+
+
+def _shape_of_captions(workshop: Workshop) -> dict[str, object]:
+    """Nothing where there are none, as before there were any."""
+    passes = [pass_of(workshop, number, one) for number, one in enumerate(workshop.recipe.caption)]
+    return {"caption": [dict(one.spec) for one in passes]} if passes else {}
 
 
 def _entry(workshop: Workshop, made: Made, merged: list[str]) -> PartitionEntry:
@@ -212,7 +221,7 @@ def _files(
         partition_files(one.partition) if isinstance(one, Made) else before[one.name]
         for one in parts
     )
-    sha256, name = _write_table(workshop, table, FILES, files_name)
+    sha256, name = write_table(workshop.output, table, FILES, files_name)
     return Files(name=name, sha256=sha256, files=len(table))
 
 
@@ -234,24 +243,6 @@ def partition_files(partition: Partition) -> pa.Table:
     return pa.Table.from_pylist(rows, FILES)
 
 
-def _write_table(
-    workshop: Workshop, table: pa.Table, schema: pa.Schema, name_of: Callable[[str], str]
-) -> tuple[str, str]:
-    """The digest of the table's file, and its name."""
-    buffer = io.BytesIO()
-    # in one piece and with our names for what is in lists (Parquet gives back others): the bytes
-    # must not tell which rows were taken over from the version before
-    whole = pa.Table.from_arrays(table.combine_chunks().columns, schema=schema)
-    pq.write_table(whole, buffer, compression="zstd")
-    data = buffer.getvalue()
-    sha256 = hashlib.sha256(data).hexdigest()
-    path = name_of(sha256)
-    found = workshop.output.stat(path)
-    if found is None or found.size != len(data):
-        workshop.output.write_whole(path, data)
-    return sha256, path.rpartition("/")[2]
-
-
 def _ledger(
     workshop: Workshop,
     parts: Sequence[Made | PartitionEntry],
@@ -265,7 +256,7 @@ def _ledger(
         else before.get(one.name, LEDGER.empty_table())
         for one in parts
     )
-    sha256, name = _write_table(workshop, table, LEDGER, ledger_name)
+    sha256, name = write_table(workshop.output, table, LEDGER, ledger_name)
     dropped = drop_counts(table)
     seen = sum(entry.samples for entry in entries)
     packed = seen - sum(dropped.values())

@@ -41,6 +41,8 @@ def explain(place: Folder | Path, name: str, extract: Path | None) -> Story:
         story |= {what: first[what] for what in ("source", "origin", "partition")}
         if first["notes"]:
             story["notes"] = first["notes"]
+        if captions := _captions(root, manifest, name):
+            story["captions"] = captions
         for row in rows:
             if row["drop"]:  # the sample, or another one of the same id
                 story[f"dropped, {row['origin']}"] = f"{row['drop']}: {row['message']}"
@@ -63,6 +65,32 @@ def explain(place: Folder | Path, name: str, extract: Path | None) -> Story:
     if extract:
         story["extracted"] = _extract(pack, extract)
     return story
+
+
+def _captions(root: Folder, manifest: Manifest, name: str) -> list[Story]:
+    """What models were asked about a sample and said, beside the text that it had."""
+    if manifest.captions is None:
+        return []
+    data = pa.BufferReader(root.read_whole(f"{FOLDER}/{manifest.captions.name}"))
+    rows = pq.read_table(data, filters=[("sample_id", "=", name)])
+    told: list[Story] = rows.drop_columns(["partition", "sample_id"]).to_pylist()
+    return [{key: value for key, value in row.items() if value is not None} for row in told]
+
+
+def caption_rows(one: Story) -> list[tuple[str, str]]:
+    """A request and its answer as people read them, old and new text one below the other."""
+    how = f"{one['prompt_version']}, {one['latency_ms']} ms, {one['answer_tokens']} tokens"
+    rows = [(f"{one['task']} by {one['model']}", how)]
+    for name, score in (("original", "original_score"), ("caption", "score")):
+        if one[name]:
+            told = f" (similarity {one[score]:.4f})" if score in one else ""
+            rows.append((f"  {name}{told}", one[name]))
+    if "blank_agrees" in one:
+        same = "the same" if one["blank_agrees"] else "another one"
+        rows.append(("  to a blank picture", f"{same} was answered"))
+    kept = {"caption": "the answer", "original": "the original", "drop": "nothing"}
+    why = f": {one['message']}" if "message" in one else ""
+    return [*rows, ("  kept", f"{kept[one['decision']]}{why}")]
 
 
 def _ledger_rows(root: Folder, manifest: Manifest, name: str) -> list[Story]:

@@ -35,7 +35,7 @@ _SHARD_FILES = (
     re.compile(rf"({_SHARD}\.tar)"),
 )
 """In the order in which they are removed: without its receipt, a shard does not count as done."""
-_TABLE = re.compile(rf"{re.escape(FOLDER)}/(ledger|files)-[0-9a-f]{{16}}\.parquet")
+_TABLE = re.compile(rf"{re.escape(FOLDER)}/(captions|ledger|files)-[0-9a-f]{{16}}\.parquet")
 _MANIFEST = re.compile(rf"{re.escape(FOLDER)}/manifest-\d{{6}}\.json")
 _DRAFT = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.tmp")
 

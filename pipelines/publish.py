@@ -109,7 +109,8 @@ def locked(root: Folder) -> Iterator[None]:
 
 def named_files(manifest: Manifest) -> list[str]:
     """The files that a version is made of, beside its manifest and what lies beside its shards."""
-    tables = (manifest.ledger.name, manifest.files.name)
+    tables = [manifest.ledger.name, manifest.files.name]
+    tables += [manifest.captions.name] if manifest.captions else []
     return [*(f"{FOLDER}/{name}" for name in tables), *(shard.name for shard in manifest.shards)]
 
 
@@ -121,6 +122,11 @@ def ledger_name(sha256: str) -> str:
 def files_name(sha256: str) -> str:
     """The same of the table of source files."""
     return f"{FOLDER}/files-{sha256[:16]}.parquet"
+
+
+def captions_name(sha256: str) -> str:
+    """The same of the table of captions."""
+    return f"{FOLDER}/captions-{sha256[:16]}.parquet"
 
 
 def _same(one: Manifest, other: Manifest) -> bool:

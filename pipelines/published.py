@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +37,24 @@ def read_table(root: Folder, name: str) -> pa.Table:
         return pq.ParquetFile(pa.BufferReader(root.read_whole(path))).read()
     except (FileNotFoundError, pa.ArrowInvalid) as error:
         raise ContractError(f"{root.url}/{path}: {error}") from error
+
+
+def write_table(
+    root: Folder, table: pa.Table, schema: pa.Schema, name_of: Callable[[str], str]
+) -> tuple[str, str]:
+    """Write a table beside the manifests; the digest of the file, and its name."""
+    buffer = io.BytesIO()
+    # in one piece and with our names for what is in lists (Parquet gives back others): the bytes
+    # must not tell which rows were taken over from the version before
+    whole = pa.Table.from_arrays(table.combine_chunks().columns, schema=schema)
+    pq.write_table(whole, buffer, compression="zstd")
+    data = buffer.getvalue()
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = name_of(sha256)
+    found = root.stat(path)
+    if found is None or found.size != len(data):
+        root.write_whole(path, data)
+    return sha256, path.rpartition("/")[2]
 
 
 def whole_ledger(root: Folder, base: Manifest | None) -> dict[str, pa.Table]:

@@ -32,6 +32,7 @@ def of_manifest(manifest: Manifest) -> Rows:
             (f"dropped: {reason}", f"{count:,}")
             for reason, count in manifest.ledger.dropped.items()
         ),
+        *_passes(manifest),
         ("packs", f"{packs:,} of {manifest.capacity:,} tokens, {fillers:,} fillers"),
         ("fewest possible", f"{sum(part.balance.lower_bound for part in parts):,}"),
         ("fill", f"{tokens / max(packs * manifest.capacity, 1):.2%}"),
@@ -73,6 +74,7 @@ def of_plan(workshop: Workshop, partitions: Sequence[Partition]) -> Rows:
         ("samples seen", f"{seen:,}"),
         ("packed", _packed(seen - dropped.total(), instances)),
         *((f"dropped: {reason}", f"{count:,}") for reason, count in sorted(dropped.items())),
+        *_unanswered(partitions),
         *_clauses(workshop, partitions),
         ("made smaller to fit", f"{shrunk:,}"),
         ("packs", f"{packs:,} of {capacity:,} tokens, {fillers:,} fillers"),
@@ -83,6 +85,18 @@ def of_plan(workshop: Workshop, partitions: Sequence[Partition]) -> Rows:
         ("payload, modelled", f"{costs['bytes'] / 1e6:,.1f} MB"),
         *_warnings(recipe.pack.lanes, partitions),
     ]
+
+
+def _passes(manifest: Manifest) -> Rows:
+    """What models were asked, and how far their answers depend on the pictures."""
+    rows = []
+    for one in manifest.captions.passes if manifest.captions else []:
+        kept = f"{one.captions:,} of {one.requests:,} answers kept, {one.rejected:,} rejected"
+        proof = ""
+        if one.blank_checked:
+            proof = f"; {one.blank_agreed:,} of {one.blank_checked:,} the same for a blank picture"
+        rows.append((f"{one.task} by {one.model}", kept + proof))
+    return rows
 
 
 def _balance(parts: Sequence[PartitionEntry]) -> dict[str, float]:
@@ -97,6 +111,12 @@ def _balance(parts: Sequence[PartitionEntry]) -> dict[str, float]:
 
 def _packed(samples: int, instances: int) -> str:
     return f"{samples:,}" if samples == instances else f"{samples:,} in {instances:,} copies"
+
+
+def _unanswered(partitions: Sequence[Partition]) -> Rows:
+    """What a build would ask first; samples are counted with the texts that they have."""
+    count = sum(block.unanswered for one in partitions for block in one.blocks)
+    return [("requests to caption models", f"{count:,}, not asked yet")] if count else []
 
 
 def _clauses(workshop: Workshop, partitions: Sequence[Partition]) -> Rows:

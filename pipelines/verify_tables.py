@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,10 +12,14 @@ import pyarrow.parquet as pq
 
 from schemas.manifest import FOLDER, Manifest, PartitionEntry
 from schemas.reasons import Reason
+from workers.caption_passes import caption_passes
 from workers.storage.folder import Folder
 
 Packed = tuple[str, str, str, str]
 """An instance as its pack's header has it: sample, pack, shard, partition."""
+
+Check = Callable[[pa.Table, Manifest, Collection[Packed]], Iterator[str]]
+"""Problems of a table, as sentences."""
 
 _EACH = 10
 """Samples that are named where many are wrong."""
@@ -24,11 +28,14 @@ _EACH = 10
 def problems_in_tables(
     root: Folder, manifest: Manifest, packed: Collection[Packed]
 ) -> Iterator[str]:
-    """What is wrong in the ledger and in the table of source files, as sentences."""
-    for name, sha256, check in (
+    """What is wrong in the ledger, the table of source files and that of captions, as sentences."""
+    tables: list[tuple[str, str, Check]] = [
         (manifest.ledger.name, manifest.ledger.sha256, _of_ledger),
         (manifest.files.name, manifest.files.sha256, _of_files),
-    ):
+    ]
+    if captions := manifest.captions:
+        tables.append((captions.name, captions.sha256, _of_captions))
+    for name, sha256, check in tables:
         try:
             data = root.read_whole(f"{FOLDER}/{name}")
             table = pq.ParquetFile(pa.BufferReader(data)).read()
@@ -84,6 +91,15 @@ def _of_partitions(
                 yield f"partition {partition.name}: {one} {name}, the manifest says {wanted}"
     for name in drops:
         yield f"partition {name!r} is not in the manifest"
+
+
+def _of_captions(table: pa.Table, manifest: Manifest, packed: Collection[Packed]) -> Iterator[str]:
+    del packed
+    assert manifest.captions is not None
+    if len(table) != manifest.captions.requests:
+        yield f"{len(table)} requests, the manifest says {manifest.captions.requests}"
+    elif caption_passes(table) != manifest.captions.passes:
+        yield "the totals of its passes are not the manifest's"
 
 
 def _of_files(table: pa.Table, manifest: Manifest, packed: Collection[Packed]) -> Iterator[str]:

@@ -136,6 +136,37 @@ class Files(_Frozen):
     files: int
 
 
+class CaptionPass(_Frozen):
+    """What came of the requests with one prompt to one model."""
+
+    task: str
+    model: str
+    prompt_version: str
+    requests: int
+    captions: int
+    """Requests whose answer is in the data set."""
+    originals: int
+    """Those whose sample kept its text."""
+    drops: int
+    """Those whose sample was dropped."""
+    rejected: int
+    """Answers that were none."""
+    blank_checked: int
+    """Requests that were sent again with blank pictures."""
+    blank_agreed: int
+    """Those of them with the same answer."""
+    answer_tokens: int
+
+
+class Captions(_Frozen):
+    """The Parquet file with one row a request to a model, and the totals of each pass."""
+
+    name: str
+    sha256: str
+    requests: int
+    passes: list[CaptionPass]
+
+
 class Manifest(_Frozen):
     """One version."""
 
@@ -154,6 +185,7 @@ class Manifest(_Frozen):
     partitions: list[PartitionEntry]
     files: Files
     ledger: Ledger
+    captions: Captions | None = None
 
     @property
     def shards(self) -> list[ShardEntry]:

@@ -134,6 +134,9 @@ CAPTIONED = pa.schema(
     ]
 )
 
+CAPTIONS = pa.schema([_required("partition", pa.string()), *CAPTIONED])
+"""CAPTIONED of a whole version."""
+
 # A text that names places in pixels of resized pictures, before it is encoded.
 LATE = pa.struct(
     [

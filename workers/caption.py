@@ -198,7 +198,7 @@ def _records(
             "task": config.task,
             "original": originals[slot] if slot < len(originals) else "",
             "caption": answer["text"],
-            "model": config.model,
+            "model": asking.model_name,
             "prompt_version": prompt_name(config.task, asking.prompt),
             "parameters": parameters,
             "key": one.ask.key,

@@ -5,6 +5,7 @@ again.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ import pytest
 
 import pipelines.finding
 from pipelines.build import Built, build, call, plan
+from pipelines.explain import caption_rows, explain
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
+from pipelines.summary import of_manifest
+from pipelines.verify import verify
 from schemas.errors import BuildError, RecipeError, TransientError
 from tests.caption_server import CaptionServer, Reply, completion, described, served, shown
 from tests.pipelines.conftest import Here, Recorder
@@ -483,3 +487,50 @@ def test_bad_settings(tmp_path: Path, server: CaptionServer, more: str, told: st
     source(tmp_path, 3)
     with pytest.raises(RecipeError, match=told):
         built(tmp_path, passed(server, more))
+
+
+def test_explain_shows_old_and_new_text(tmp_path: Path, server: CaptionServer) -> None:
+    """Of a published data set, its cache gone; the summary has the totals."""
+    source(tmp_path, 3)
+    caption = passed(server, "when = 'always'").replace("share = 0.0", "share = 1.0")
+    made = built(tmp_path, caption)
+    shutil.rmtree(tmp_path / "out" / ".cache")
+    story = explain(tmp_path / "out", "tiny/told", None)
+    [one] = story["captions"]
+    assert (one["original"], one["decision"], one["blank_agrees"]) == (
+        "It is told.",
+        "caption",
+        False,
+    )
+    rows = dict(caption_rows(one))
+    assert rows["  original"] == "It is told."
+    assert rows["  caption"].startswith("Seen are")
+    assert rows["  kept"] == "the answer"
+    [totals] = made.manifest.captions.passes if made.manifest.captions else []
+    assert (totals.requests, totals.captions, totals.blank_checked) == (6, 6, 6)
+    told = dict(of_manifest(made.manifest))["caption by tiny"]
+    assert told == "6 of 6 answers kept, 0 rejected; 0 of 6 the same for a blank picture"
+    report = verify(tmp_path / "out")
+    assert report.problems == []
+
+
+def test_partitions_that_stay_keep_their_captions(tmp_path: Path, server: CaptionServer) -> None:
+    """A backfill of one partition takes over what was asked about the others."""
+    for day in ("1", "2"):
+        files = {f"{n}.png": encoded(picture(n + 7 * int(day)), "png") for n in range(3)}
+        records = [shows(f"d{day}-{n}", f"date={day}/{n}.png") for n in range(3)]
+        write_records(tmp_path / "source" / f"date={day}", files, records)
+    path = recipe(tmp_path, passed(server))
+    path.write_text(
+        path.read_text()
+        .replace("/source/records.jsonl'", "/source/*/records.jsonl'")
+        .replace("kind = 'records'", "kind = 'records'\npartition = 'date=(?P<date>\\d+)'")
+        + "[render]\npayload = 'source'\n"
+    )
+    first = build(Workshop(load_recipe(path), Here()), call)
+    assert len(first.manifest.partitions) == 2
+    path.write_text(path.read_text().replace("payload = 'source'", "payload = 'pixels'"))
+    second = build(Workshop(load_recipe(path), Here()), call, only=["date=2"])
+    assert second.new
+    assert second.manifest.captions == first.manifest.captions
+    assert len(server.bodies) == 6

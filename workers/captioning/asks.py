@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,13 @@ class Asking:
     model: str
     seed: int
     rules: Sequence[Rule]
+
+    @property
+    def model_name(self) -> str:
+        """As people know it; without where its files lie."""
+        if self.config.endpoint is not None:
+            return self.config.model
+        return f"{Path(self.config.model).name}@{self.model[:8]}"
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class LocalModel:
                 key=request.key,
                 text=text.encode("utf-8", "replace").decode(),
                 finish=finish,
-                answered_by=self._config.model,
+                answered_by=type(self._model).__name__,
                 latency_ms=latency_ms,
                 prompt_tokens=prompt,
                 answer_tokens=len(said),
