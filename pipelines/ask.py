@@ -14,8 +14,8 @@ from pipelines.store import Store
 from workers.caption import Drop
 from workers.captioning.answered import Backend, Request
 from workers.captioning.asks import Asking, asks_of
-from workers.captioning.pictures import SentPictures, blanks
 from workers.media_files import MediaFiles
+from workers.shown_pictures import ShownPictures, blanks
 from workers.storage.folder import Folder
 
 _MOST = 1024
@@ -61,6 +61,7 @@ def ask(
         config.max_actors,
         config.num_gpus if in_cluster and config.device == "cuda" else 0.0,
         config.cpus,
+        key="caption",
     )
     make = partial(make_asker, asking, directory)
     faults: dict[str, Drop] = {}
@@ -96,7 +97,7 @@ def _requests(task: AskTask, asking: Asking, stack: ExitStack) -> Iterator[Reque
     for part in task.parts:
         surveyed = task.store.read("surveyed", part.surveyed)
         files = stack.enter_context(MediaFiles(part.root, stand_ins(part.stand_in, task.store)))
-        pictures, wanted = SentPictures(files), set(part.keys)
+        pictures, wanted = ShownPictures(files), set(part.keys)
         items = surveyed.column("items")
         for one in asks_of(surveyed, part.rows, asking):
             if one.key in wanted:

@@ -78,7 +78,7 @@ def run_decide(task: DecideTask) -> tuple[Receipt, Receipt]:
 
 def _dropped_before(workshop: Workshop, blocks: Sequence[Block], outside: Outside) -> list[Drops]:
     """For each block the rows that are out by what needs no caption, with reason and message."""
-    before = workshop.with_select(workshop.recipe.select.before_captions())
+    before = workshop.with_select(workshop.recipe.select.before_captions(workshop.recipe.signals))
     measured = measure(before, blocks)
     selected = select_partition(before, blocks, replace(outside, faults={}), measured)
     table = workshop.store.read("selected", selected.key)

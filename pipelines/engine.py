@@ -42,6 +42,8 @@ class ActorPool:
     num_gpus: float
     cpus: int | None = None
     at_once: int = 1
+    key: str = "render.encoder"
+    """The section of the recipe that asks for them, for messages."""
 
 
 class Engine(Protocol):
@@ -157,13 +159,13 @@ class RayEngine:
         gpus, most = (max(one.get(kind, 0) for one in each) for kind in ("GPU", "CPU"))
         if gpus < pool.num_gpus:
             what = f"an actor needs {pool.num_gpus:g} GPUs, a node of the cluster has {gpus:g}"
-            raise BuildError(f'render.encoder.num_gpus: {what}; device = "cpu" takes none')
+            raise BuildError(f'{pool.key}.num_gpus: {what}; device = "cpu" takes none')
         actors = min(pool.max_actors, len(specs))
         total = int(sum(one.get("CPU", 0) for one in each))
         cpus = pool.cpus or max(1, min(int(most), total // actors))
         if most < cpus:
             what = f"an actor needs {cpus} CPUs, a node of the cluster has {most:g}"
-            raise BuildError(f"render.encoder.cpus: {what}")
+            raise BuildError(f"{pool.key}.cpus: {what}")
         with warnings.catch_warnings():
             # as above: by default an actor is restarted for ever, and Ray warns of any restart
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")

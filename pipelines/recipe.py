@@ -7,6 +7,7 @@ is in it too, but never in a digest. `load_recipe` reads one.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import astuple
 from typing import Annotated, Literal
 
@@ -20,6 +21,8 @@ from workers.match import Match
 from workers.packing.limits import Limits
 from workers.packing.profile import Coefficients, Profile, profiles
 from workers.signals.clauses import used_signals
+from workers.signals.model_config import ModelSignal
+from workers.signals.names import SIGNALS, Signal
 from workers.sources.folder import FolderOptions
 from workers.sources.internvl_jsonl import InternvlJsonlOptions
 from workers.sources.llava_json import LlavaJsonOptions
@@ -223,6 +226,8 @@ class Recipe(_Section):
     sources: tuple[Source, ...] = Field(min_length=1)
     text: TextConfig = TextConfig()
     select: Select = Select()
+    signal: tuple[ModelSignal, ...] = ()
+    """Signals that models measure."""
     caption: tuple[Caption, ...] = ()
     """Passes, one after another; a single one may stand as `[caption]`."""
     split: Split = Split()
@@ -260,13 +265,33 @@ class Recipe(_Section):
         return self
 
     @model_validator(mode="after")
+    def _clauses_name_what_is_there(self) -> Recipe:
+        names = [one.name for one in self.signal]
+        if taken := [name for name in names if name in SIGNALS or names.count(name) > 1]:
+            raise ValueError(f"signal: there is another signal named {taken[0]!r}")
+        named = {"where": self.select.where}
+        named |= {f"by_source.{name}": one for name, one in self.select.by_source.items()}
+        for place, clauses in named.items():
+            for clause in clauses:
+                try:
+                    used_signals(clause, self.signals)
+                except ValueError as error:
+                    raise ValueError(f"select.{place}: {error}") from error
+        return self
+
+    @model_validator(mode="after")
     def _captions_name_what_is_there(self) -> Recipe:
         names = {source.name for source in self.sources}
         for number, one in enumerate(self.caption):
             if lost := sorted(set(one.sources) - names):
                 raise ValueError(f"caption.{number}.sources: no source is named {lost[0]!r}")
             if isinstance(one.when, WhenSignal):
-                used_signals(one.when.clause)
+                used_signals(one.when.clause, self.signals)
+            scores = [model.name for model in self.signal if model.kind == "similarity"]
+            if one.score is not None and one.score not in scores:
+                known = ", ".join(scores) or "none"
+                what = f"no [[signal]] of the kind similarity is named {one.score!r}"
+                raise ValueError(f"caption.{number}.score: {what}; there are {known}")
         return self
 
     @model_validator(mode="after")
@@ -278,6 +303,12 @@ class Recipe(_Section):
                 what = "features are made once, and patches would be dropped anew in each epoch"
                 raise ValueError(f'policy.{number}.kept_indices: {what}; take "baked"')
         return self
+
+    @property
+    def signals(self) -> Mapping[str, Signal]:
+        """Every signal that a clause may name."""
+        models = {one.name: Signal("DOUBLE", one.kind, one.model) for one in self.signal}
+        return {**SIGNALS, **models}
 
     @property
     def positions(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from workers.near_duplicates import MAX_BITS
 from workers.signals.clauses import used_signals
-from workers.signals.names import SIGNALS
+from workers.signals.names import NEED_TEXT, Signal
 
 
 class _Section(BaseModel):
@@ -45,19 +46,11 @@ class Select(_Section):
     max_drop_ratio: float = Field(default=0.2, ge=0.0, le=1.0)
     """A build that drops more than this share of its samples stops."""
 
-    @field_validator("where", "by_source")
-    @classmethod
-    def _clauses(cls, given: tuple[str, ...] | dict[str, tuple[str, ...]]) -> Any:
-        for clauses in given.values() if isinstance(given, dict) else (given,):
-            for clause in clauses:
-                used_signals(clause)
-        return given
-
-    def before_captions(self) -> Select:
-        """What of this needs no text."""
+    def before_captions(self, known: Mapping[str, Signal]) -> Select:
+        """What of this needs no text; `known` are the signals of the recipe."""
 
         def kept(clauses: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(one for one in clauses if not _needs_text(one))
+            return tuple(one for one in clauses if not _needs_text(one, known))
 
         by_source = {name: kept(clauses) for name, clauses in self.by_source.items()}
         changed: dict[str, object] = {"where": kept(self.where), "by_source": by_source}
@@ -70,5 +63,5 @@ class Select(_Section):
         return self.by_source.get(source.partition(".")[0], self.where)
 
 
-def _needs_text(clause: str) -> bool:
-    return any(SIGNALS[name].origin == "text" for name in used_signals(clause))
+def _needs_text(clause: str, known: Mapping[str, Signal]) -> bool:
+    return any(known[name].origin in NEED_TEXT for name in used_signals(clause, known))

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.model_signals import measure_models
+from pipelines.recipe import Recipe
 from pipelines.select_recipe import Select
 from pipelines.steps import Block, StandIn, Workshop, stand_ins
 from pipelines.store import Receipt, Store
@@ -22,8 +23,14 @@ from schemas.libraries import version
 from workers.media_files import MediaFiles
 from workers.signals import picture, words
 from workers.signals.clauses import Bools, fails, used_signals
-from workers.signals.measured import failing, measure_pictures, measure_texts, signals_of
-from workers.signals.names import SIGNALS, Origin
+from workers.signals.measured import (
+    failing,
+    measure_pictures,
+    measure_texts,
+    signals_of,
+    sound,
+)
+from workers.signals.names import Origin
 from workers.storage.folder import Folder
 
 MEASURED: tuple[Origin, ...] = ("picture", "text")
@@ -31,9 +38,11 @@ MEASURED: tuple[Origin, ...] = ("picture", "text")
 
 @dataclass(frozen=True)
 class Measured:
-    """The tables of signals of one block, by origin: those that its clauses need."""
+    """The tables of signals of one block that its clauses need: by origin, and by name those that a
+    model measured.
+    """
 
-    receipts: Mapping[Origin, Receipt]
+    receipts: Mapping[str, Receipt]
 
     @property
     def digests(self) -> list[str]:
@@ -62,10 +71,12 @@ def measure(workshop: Workshop, blocks: Sequence[Block]) -> list[Measured]:
     if todo:
         for receipt in workshop.run("signals", run_signals, list(todo.values())):
             receipts[receipt.key] = receipt
+    models = measure_models(workshop, blocks, [_used(workshop.recipe, b.source) for b in blocks])
     found = []
-    for of_block in tasks:
-        known = {task.origin: receipts[task.key] for task in of_block}
-        found.append(Measured({origin: one for origin, one in known.items() if one is not None}))
+    for of_block, by_models in zip(tasks, models, strict=True):
+        made = {str(task.origin): receipts[task.key] for task in of_block}
+        whole = {origin: one for origin, one in made.items() if one is not None}
+        found.append(Measured(whole | by_models))
     return found
 
 
@@ -75,7 +86,7 @@ def run_signals(task: SignalTask) -> Receipt:
     if task.origin == "text":
         return task.store.write("signals", task.key, measure_texts(surveyed))
     with MediaFiles(task.root, stand_ins(task.stand_in, task.store)) as files:
-        table = measure_pictures(_sound(surveyed), files)
+        table = measure_pictures(sound(surveyed), files)
     return task.store.write("signals", task.key, table)
 
 
@@ -93,8 +104,9 @@ def clause_failures(
             name: store.read("signals", receipt.key) for name, receipt in one.receipts.items()
         }
         surveyed = store.read("surveyed", block.surveyed.key)
-        names = {name for clause in clauses for name in used_signals(clause)}
-        signals = signals_of(surveyed, tables.get("picture"), tables.get("text"), names)
+        known = workshop.recipe.signals
+        names = {name for clause in clauses for name in used_signals(clause, known)}
+        signals = signals_of(surveyed, tables, names, known)
         yield signals, dict(zip(clauses, fails(signals, clauses), strict=True))
 
 
@@ -103,7 +115,11 @@ def failed_rows(
 ) -> list[dict[int, str]]:
     """For each block the rows that fail a clause, with the clause and what it saw."""
     return [
-        failing(signals, failed, {clause: used_signals(clause) for clause in failed})
+        failing(
+            signals,
+            failed,
+            {clause: used_signals(clause, workshop.recipe.signals) for clause in failed},
+        )
         for signals, failed in clause_failures(workshop, blocks, measured)
     ]
 
@@ -122,11 +138,17 @@ def clauses_spec(
     }
 
 
-def origins_of(select: Select, source: str) -> list[Origin]:
+def origins_of(recipe: Recipe, source: str) -> list[Origin]:
     """What has to be measured for the clauses of a source."""
-    used: set[Origin] = {"picture"} if select.dedup.near_bits is not None else set()
-    used |= {SIGNALS[name].origin for one in select.clauses(source) for name in used_signals(one)}
+    used: set[Origin] = {"picture"} if recipe.select.dedup.near_bits is not None else set()
+    used |= {recipe.signals[name].origin for name in _used(recipe, source)}
     return [origin for origin in MEASURED if origin in used]
+
+
+def _used(recipe: Recipe, source: str) -> set[str]:
+    """The signals that the clauses of a source name."""
+    clauses = recipe.select.clauses(source)
+    return {name for one in clauses for name in used_signals(one, recipe.signals)}
 
 
 def _tasks(workshop: Workshop, block: Block) -> list[SignalTask]:
@@ -140,7 +162,7 @@ def _tasks(workshop: Workshop, block: Block) -> list[SignalTask]:
             key=_key(origin, block, workshop.store),
             store=workshop.store,
         )
-        for origin in origins_of(workshop.recipe.select, block.source)
+        for origin in origins_of(workshop.recipe, block.source)
     ]
 
 
@@ -163,12 +185,7 @@ def _key(origin: Origin, block: Block, store: Store) -> str:
 
 def _media_digest(surveyed: pa.Table) -> str:
     """Of what is measured: the contents of pictures, in order."""
-    items = one_chunk(_sound(surveyed).column("items")).flatten()
+    items = one_chunk(sound(surveyed).column("items")).flatten()
     pictures = pc.not_equal(pc.struct_field(items, "kind"), "video")
     contents = pc.struct_field(items, "sha256").filter(pictures).to_pylist()
     return spec_digest(list(dict.fromkeys(contents)))
-
-
-def _sound(surveyed: pa.Table) -> pa.Table:
-    """Samples that the survey has not dropped."""
-    return surveyed.take(pa.array(np.flatnonzero(pc.is_null(surveyed.column("drop")).to_numpy())))

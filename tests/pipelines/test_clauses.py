@@ -138,7 +138,7 @@ def test_a_picture_that_does_not_decode_fails_no_clause(tmp_path: Path) -> None:
     [
         ('where = ["min_size >= 3"]', "select.where: .*no signal is named 'min_size'"),
         ('where = ["chars > (select 1)"]', "select.where: .*no subquery"),
-        ('by_source = { tiny = ["chars >"] }', "select.by_source: .*syntax error"),
+        ('by_source = { tiny = ["chars >"] }', "select.by_source.tiny: .*syntax error"),
     ],
 )
 def test_bad_clauses(select: str, told: str, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from workers.captioning.prompts import Prompt, filled
 from workers.captioning.spoken import texts_of
 from workers.match import Rule, chosen
 from workers.policies.table import media_of
+from workers.shown import Shown, clip_of, drawn_at, shown_of
 
 VERSION = 1
 
@@ -58,16 +58,6 @@ class Asking:
         if self.config.endpoint is not None:
             return self.config.model
         return f"{Path(self.config.model).name}@{self.model[:8]}"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One picture as it is sent: of a video a frame, else frame -1."""
-
-    item: int
-    frame: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -124,25 +114,21 @@ def _of_sample(
     if config.task == "needle":
         yield from _needles(media[0], pixels[0], asking)
         return
-    shown = [
-        one
-        for number, medium in enumerate(media)
-        for one in _all_of(number, medium, pixels[number], config.frames)
-    ]
+    shown = shown_of(media, pixels, config.frames)
     yield tuple(shown), prompt.user, prompt.question
 
 
 def _needles(medium: Mapping[str, Any], pixels: int, asking: Asking) -> Iterator[Wanted]:
     """One frame of a video, and two that lie apart, drawn by its contents."""
     prompt = asking.prompt
-    start, end = _clip(medium)
+    start, end = clip_of(medium)
     draw = hashlib.sha256(f"{asking.seed}/needle/{medium['sha256']}".encode()).digest()
     shares = [int.from_bytes(draw[n : n + 8], "little") / 2**64 for n in (0, 8, 16)]
     third = (end - start) / 3
     one = start + int(shares[0] * (end - start))
     first = start + int(shares[1] * third)
     second = min(end - 1, start + int(2 * third + shares[2] * third))
-    frames = [_shown(0, medium, pixels, frame) for frame in (one, first, second)]
+    frames = [drawn_at(0, medium, pixels, frame) for frame in (one, first, second)]
     at = [_time(frame, start, float(medium["fps"])) for frame in (one, first, second)]
     yield (frames[0],), prompt.frame, filled(prompt.frame_question, {"first": at[0]})
     if second > first:
@@ -150,36 +136,10 @@ def _needles(medium: Mapping[str, Any], pixels: int, asking: Asking) -> Iterator
         yield (frames[1], frames[2]), prompt.difference, asked
 
 
-def _all_of(number: int, medium: Mapping[str, Any], pixels: int, frames: int) -> Iterator[Shown]:
-    """A picture, or frames of a video in the middles of equal parts of its clip."""
-    if medium["kind"] != "video":
-        yield _shown(number, medium, pixels, -1)
-        return
-    start, end = _clip(medium)
-    count = min(frames, end - start)
-    for place in range(count):
-        yield _shown(number, medium, pixels, start + (2 * place + 1) * (end - start) // (2 * count))
-
-
-def _clip(medium: Mapping[str, Any]) -> tuple[int, int]:
-    """First frame of the clip, and the one after its last; at least one frame."""
-    count, fps = int(medium["frames"]), float(medium["fps"])
-    start, end = float(medium["clip_start"]), float(medium["clip_end"])
-    first = 0 if isnan(start) else min(int(start * fps), count - 1)
-    last = count if isnan(end) else min(int(end * fps), count)
-    return first, max(last, first + 1)
-
-
 def _time(frame: int, start: int, fps: float) -> str:
     """Minutes and seconds from the start of the clip."""
     seconds = int((frame - start) / fps) if fps else 0
     return f"{seconds // 60}:{seconds % 60:02d}"
-
-
-def _shown(number: int, medium: Mapping[str, Any], pixels: int, frame: int) -> Shown:
-    width, height = int(medium["width"]), int(medium["height"])
-    scale = min(1.0, sqrt(pixels / (width * height)))
-    return Shown(number, frame, max(1, int(width * scale)), max(1, int(height * scale)))
 
 
 def _pixels(taken: pa.Table, asking: Asking) -> list[int]:
@@ -227,5 +187,6 @@ def _ask(
     key = spec_digest(spec)[:32]
     draw = hashlib.sha256(f"{asking.seed}/blank/{key}".encode()).digest()
     checked = shown and int.from_bytes(draw[:8], "little") / 2**64 < config.blank_share
-    blank = spec_digest({**spec, "blank": True})[:32] if checked else ""
+    blanks = [["blank", one.width, one.height] for one in shown]
+    blank = spec_digest({**spec, "media": blanks})[:32] if checked else ""
     return Ask(row, slot, shown, system, user, key, blank, question)

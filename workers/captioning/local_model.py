@@ -63,7 +63,8 @@ class LocalModel:
         inputs = self._processor(text=texts, padding=True, return_tensors="pt", **given)
         sampling: dict[str, Any] = {"do_sample": False}
         if self._config.temperature > 0:
-            torch.manual_seed(self._seed)
+            # the same for the same batch, another one for the next
+            torch.manual_seed(self._seed ^ int(batch[0][0].key[:12], 16))
             sampling = {"do_sample": True, "temperature": self._config.temperature}
         try:
             with torch.inference_mode():

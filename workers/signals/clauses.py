@@ -17,12 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.errors import RecipeError
-from workers.signals.names import SIGNALS
+from workers.signals.names import SIGNALS, Signal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 Bools = npt.NDArray[np.bool_]
+Signals = Mapping[str, Signal]
 
 _LOCKED = {
     "enable_external_access": "false",
@@ -35,7 +36,7 @@ _REFUSED = ("SUBQUERY", "WINDOW", "STAR", "PARAMETER", "DEFAULT")
 _WHOLE = ("from_table", "where_clause", "having", "sample", "qualify")
 
 
-def used_signals(clause: str) -> frozenset[str]:
+def used_signals(clause: str, known: Signals = SIGNALS) -> frozenset[str]:
     """The signals that a clause names. Raises ValueError for what is no clause over them."""
     tree = _parsed(clause)
     names: set[str] = set()
@@ -50,14 +51,14 @@ def used_signals(clause: str) -> frozenset[str]:
             names.add(".".join(node["column_names"]).lower())
     if not names:
         raise ValueError(f"{clause!r}: names no signal")
-    if unknown := sorted(names - SIGNALS.keys()):
-        known = ", ".join(SIGNALS)
-        raise ValueError(f"{clause!r}: no signal is named {unknown[0]!r}; there are {known}")
+    if unknown := sorted(names - known.keys()):
+        there = ", ".join(known)
+        raise ValueError(f"{clause!r}: no signal is named {unknown[0]!r}; there are {there}")
     import duckdb
 
     try:
         with _connected() as connection:
-            connection.register("signals", _empty())
+            connection.register("signals", signal_table({name: [] for name in known}, known))
             connection.execute(f"SELECT 1 FROM signals WHERE ({clause}\n)")
     except duckdb.Error as error:
         raise ValueError(f"{clause!r}: {_first_line(error)}") from error
@@ -147,10 +148,6 @@ def _connected() -> DuckDBPyConnection:
     return connection
 
 
-def _empty() -> pa.Table:
-    return signal_table({name: [] for name in SIGNALS})
-
-
 _TYPES = {
     "VARCHAR": pa.string(),
     "VARCHAR[]": pa.list_(pa.string()),
@@ -160,11 +157,9 @@ _TYPES = {
 }
 
 
-def signal_table(columns: Mapping[str, Any]) -> pa.Table:
+def signal_table(columns: Mapping[str, Any], known: Signals = SIGNALS) -> pa.Table:
     """Columns by name, as clauses see them."""
-    arrays = {
-        name: pa.array(values, _TYPES[SIGNALS[name].kind]) for name, values in columns.items()
-    }
+    arrays = {name: pa.array(values, _TYPES[known[name].kind]) for name, values in columns.items()}
     return pa.table(arrays)
 
 

@@ -13,7 +13,7 @@ from schemas.columns import Ints, offsets, one_chunk
 from workers.faults import Fault
 from workers.known_media import check_unchanged, read_known
 from workers.media_files import MediaFiles
-from workers.signals.clauses import signal_table
+from workers.signals.clauses import Signals, signal_table
 from workers.signals.names import SIGNALS
 from workers.signals.picture import PictureSignals, picture_signals
 from workers.signals.words import TextSignals, text_signals
@@ -80,27 +80,39 @@ def measure_texts(surveyed: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=TEXTS)
 
 
+def sound(surveyed: pa.Table) -> pa.Table:
+    """Samples that the survey has not dropped."""
+    return surveyed.take(pa.array(np.flatnonzero(pc.is_null(surveyed.column("drop")).to_numpy())))
+
+
+def media_contents(surveyed: pa.Table) -> list[str]:
+    """The sha256 of what sound samples show, each once, in order."""
+    items = one_chunk(sound(surveyed).column("items")).flatten()
+    return list(dict.fromkeys(pc.struct_field(items, "sha256").to_pylist()))
+
+
 def signals_of(
-    surveyed: pa.Table,
-    pictures: pa.Table | None,
-    texts: pa.Table | None,
-    names: Collection[str],
+    surveyed: pa.Table, tables: Mapping[str, pa.Table], names: Collection[str], known: Signals
 ) -> pa.Table:
-    """These signals of each sample of a block, as clauses see them."""
+    """These signals of each sample of a block, as clauses see them; `tables` are what was measured,
+    by origin, and by name what a model did.
+    """
     lists = one_chunk(surveyed.column("items"))
     items, bounds = lists.flatten(), offsets(lists)
     found: dict[str, Any] = {}
     for name in sorted(names):
-        origin = SIGNALS[name].origin
+        origin = known[name].origin
         if origin == "text":
-            assert texts is not None
-            found[name] = texts.column(name)
+            found[name] = tables["text"].column(name)
         elif origin == "picture":
-            assert pictures is not None
-            found[name] = _of_pictures(name, items, bounds, pictures)
+            found[name] = _of_pictures(name, items, bounds, tables["picture"])
+        elif origin == "similarity":
+            found[name] = tables[name].column("value")
+        elif origin == "classification":
+            found[name] = _of_media(items, bounds, tables[name])
         else:
             found[name] = _of_headers(name, surveyed, items, bounds)
-    return signal_table({name: _list(values) for name, values in found.items()})
+    return signal_table({name: _list(values) for name, values in found.items()}, known)
 
 
 def _list(values: Any) -> Any:
@@ -157,6 +169,14 @@ def _of_pictures(name: str, items: pa.StructArray, bounds: Ints, pictures: pa.Ta
         told = _each(np.fmax, values, bounds)
         return [None if one is None else one > 0 for one in told]
     return _each(np.fmin if low else np.fmax, values, bounds)
+
+
+def _of_media(items: pa.StructArray, bounds: Ints, table: pa.Table) -> Any:
+    """A column named `max` or `min`: so count the values of several media."""
+    place = pc.index_in(pc.struct_field(items, "sha256"), value_set=one_chunk(table["content"]))
+    how = table.column_names[1]
+    values = table.column(how).take(place).to_numpy()
+    return _each(np.fmin if how == "min" else np.fmax, values, bounds)
 
 
 def _each(how: np.ufunc, values: Any, bounds: Ints, empty: Any = None) -> list[Any]:

@@ -1,8 +1,9 @@
 """Every signal that a clause may name: its type, where it comes from, what it says.
 
 `header` signals come from the survey and cost nothing; `picture` ones need a decoded picture,
-`text` ones the text of the sample. Of several pictures the smallest or largest value counts, as the
-name says.
+`video` ones some frames of a video, `text` ones the text of the sample, `classification` and
+`similarity` a model that a recipe names. Of several pictures the smallest or largest value counts,
+as the name says.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-Origin = Literal["header", "picture", "text"]
+Origin = Literal["header", "picture", "video", "text", "classification", "similarity"]
+
+
+NEED_TEXT: tuple[Origin, ...] = ("text", "similarity")
+"""What another text changes."""
 
 
 class Signal(NamedTuple):

@@ -1,32 +1,31 @@
-"""The pictures of a request: of the file that was surveyed, upright, at the size that is sent."""
+"""The pictures that a model is shown: of the file that was surveyed, upright, at their size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from threading import Lock
-from typing import Any
 
 from PIL import Image
 
-from workers.captioning.asks import Shown
 from workers.known_media import check_unchanged, read_known
 from workers.media_files import MediaFiles
 from workers.pixels import decode
+from workers.shown import Item, Shown
 from workers.video import frames
 
 _CHUNK = 1 << 20
 _BLANK = (255, 255, 255)
 
 
-class SentPictures:
+class ShownPictures:
     """Draws pictures in several threads over the same files."""
 
     def __init__(self, files: MediaFiles) -> None:
         self._files = files
         self._lock = Lock()
 
-    def of(self, shown: Sequence[Shown], items: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
+    def of(self, shown: Sequence[Shown], items: Sequence[Item]) -> list[Image.Image]:
         """In order. Raises Fault where one does not decode, BuildError for changed bytes."""
         drawn: list[Image.Image] = []
         for number in dict.fromkeys(one.item for one in shown):
@@ -38,7 +37,7 @@ class SentPictures:
             ]
         return drawn
 
-    def _of_item(self, item: Mapping[str, Any], wanted: Sequence[int]) -> Iterator[Image.Image]:
+    def _of_item(self, item: Item, wanted: Sequence[int]) -> Iterator[Image.Image]:
         path, offset, size = item["path"], item["offset"], item["size"]
         if item["kind"] != "video":
             with self._lock:

@@ -1,0 +1,25 @@
+"""Loading a model of transformers for a signal: faults are told in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.errors import RecipeError
+
+
+def loaded(key: str, directory: str, kind: Any, **settings: Any) -> Any:
+    """`kind.from_pretrained`. Raises RecipeError naming `key` where the files do not fit."""
+    try:
+        return kind.from_pretrained(directory, **settings)
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise RecipeError(f"{key}: {directory}: {why}") from error
+
+
+def on_device(key: str, model: Any, device: str) -> Any:
+    """The model there, in evaluation mode. Raises RecipeError for a device that is not."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError(f'{key}: there is no cuda here; device = "cpu" needs none')
+    return model.to(device).eval().requires_grad_(requires_grad=False)
