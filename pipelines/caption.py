@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipelines.ask import ask
 from pipelines.caption_parts import Drops, Part, Pass, asked_rows, parts_of, pass_of
+from pipelines.caption_scores import with_scores
 from pipelines.kept_answers import KeptAnswers
 from pipelines.select import Outside, select_partition
 from pipelines.signals import measure
@@ -105,12 +106,14 @@ def _finished(workshop: Workshop, one: Pass, parts: Sequence[Part]) -> list[Part
     _prove(workshop, one, controlled.values())
     faults |= _ask_missing(workshop, one, todo, asked)
     answers = KeptAnswers(store)
+    heard = {place: _heard(answers, faults, table) for place, table in asked.items()}
+    heard = with_scores(workshop, one, todo, heard)
     tasks = [
         DecideTask(
             surveyed=part.block.surveyed.key,
             asked=part.asked.key,
             drops=part.drops,
-            heard=_heard(answers, faults, asked[part.place]),
+            heard=heard[part.place],
             asking=one.asking,
             key=part.key,
             surveyed_key=part.surveyed_key,

@@ -25,6 +25,7 @@ from workers.captioning.config import OPERATION, Caption, WhenSignal
 from workers.captioning.prompts import load_prompt
 from workers.captioning.spoken import learned_text, takes
 from workers.checkpoint import checkpoint, checkpoint_digest
+from workers.signals.model_config import ModelSignal
 
 Drops = Mapping[int, Drop]
 """Rows of a block that are out."""
@@ -38,6 +39,8 @@ class Pass:
     asking: Asking
     directory: str
     """Of a model that runs in the cluster."""
+    scorer: ModelSignal | None
+    """What decides where the better text is kept."""
     spec: Mapping[str, object]
 
 
@@ -79,7 +82,12 @@ def pass_of(workshop: Workshop, number: int, config: Caption) -> Pass:
         directory, model = str(found), checkpoint_digest(found)
     prompt = load_prompt(config.task, config.prompt)
     asking = Asking(config, prompt, model, workshop.recipe.seed, workshop.rules)
-    return Pass(number, asking, directory, _spec(asking))
+    spec = _spec(asking)
+    scorer = next((one for one in workshop.recipe.signal if one.name == config.score), None)
+    if scorer is not None:
+        key = f"signal.{workshop.recipe.signal.index(scorer)}.model"
+        spec["score"] = checkpoint_digest(checkpoint(scorer.model, key))
+    return Pass(number, asking, directory, scorer, spec)
 
 
 def parts_of(

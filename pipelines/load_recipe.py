@@ -10,10 +10,10 @@ from typing import get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from pipelines.pack_recipe import Pack
 from pipelines.policies import PolicyConfig, policy_kinds
 from pipelines.recipe import (
     Output,
-    Pack,
     Recipe,
     Render,
     Source,
@@ -22,9 +22,11 @@ from pipelines.recipe import (
 )
 from pipelines.select_recipe import Dedup, Select
 from schemas.errors import RecipeError
+from workers.captioning.config import Caption, WhenSignal
 from workers.encoders.config import EncoderConfig
 from workers.match import Match
 from workers.policies.protocol import Policy
+from workers.signals.model_config import ClassificationSignal, SimilaritySignal
 from workers.text_config import TextConfig
 
 
@@ -79,6 +81,8 @@ def _explain(fault: object) -> str:
     nested = fault["loc"][2:3] in (("policy",), ("options",))
     # as it is written: the keys of a kind stand beside the others, and the kind is no key
     keys = fault["loc"][:2] + fault["loc"][4:] if nested else fault["loc"]
+    if fault["loc"][0] == "signal":
+        keys = fault["loc"][:2] + fault["loc"][3:]
     place = ".".join(map(str, keys))
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key (allowed: {', '.join(_allowed(fault['loc']))})"
@@ -93,7 +97,7 @@ def _explain(fault: object) -> str:
     return f"{place}: {fault['msg'].removeprefix('Value error, ')} (got {fault['input']!r})"[:500]
 
 
-_SAID = {"policy": "policy", "sources": "kind of source"}
+_SAID = {"policy": "policy", "sources": "kind of source", "signal": "kind of signal"}
 
 
 def _allowed(place: tuple[int | str, ...]) -> list[str]:
@@ -104,11 +108,20 @@ def _allowed(place: tuple[int | str, ...]) -> list[str]:
         "select": Select,
         "split": Split,
         "render": Render,
+        "caption": Caption,
         "pack": Pack,
         "output": Output,
     }
     if len(place) == 1:
         return list(Recipe.model_fields)
+    if place[0] == "signal":
+        kinds: dict[str, type[BaseModel]] = {
+            "similarity": SimilaritySignal,
+            "classification": ClassificationSignal,
+        }
+        return list(kinds[str(place[2])].model_fields)
+    if place[0] == "caption" and len(place) > 3:
+        return list(WhenSignal.model_fields)
     if place[0] == "policy":
         if place[2] == "match":
             return list(Match.model_fields)
@@ -168,10 +181,18 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         text = recipe.text.model_copy(update={"tokenizer": str(tokenizer)})
         recipe = recipe.model_copy(update={"text": text})
     encoder = recipe.render.encoder
-    if encoder and (folder / encoder.model).is_dir():
-        model = encoder.model_copy(update={"model": str(folder / encoder.model)})
+    if encoder:
+        model = encoder.model_copy(update={"model": _local(folder, encoder.model)})
         render = recipe.render.model_copy(update={"encoder": model})
         recipe = recipe.model_copy(update={"render": render})
+    recipe = recipe.model_copy(
+        update={
+            "signal": tuple(
+                one.model_copy(update={"model": _local(folder, one.model)}) for one in recipe.signal
+            ),
+            "caption": tuple(_captions_at(folder, one) for one in recipe.caption),
+        }
+    )
     if recipe.select.take_down:
         select = recipe.select.model_copy(update={"take_down": place(recipe.select.take_down)})
         recipe = recipe.model_copy(update={"select": select})
@@ -181,3 +202,18 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     return recipe.model_copy(
         update={"sources": sources, "output": recipe.output.model_copy(update=changed)}
     )
+
+
+def _captions_at(folder: Path, one: Caption) -> Caption:
+    """A pass with its prompt, and a model that runs in the cluster, where they lie."""
+    changed: dict[str, object] = {}
+    if one.endpoint is None:
+        changed["model"] = _local(folder, one.model)
+    if one.prompt:
+        changed["prompt"] = os.path.normpath(folder / one.prompt)
+    return one.model_copy(update=changed)
+
+
+def _local(folder: Path, model: str) -> str:
+    """The absolute path of a directory; else it is a hub id."""
+    return str(folder / model) if (folder / model).is_dir() else model

@@ -12,13 +12,23 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    CLIPConfig,
     CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPProcessor,
     CLIPVisionConfig,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
+    SiglipProcessor,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessorPil,
 )
 
 _SPECIAL = ("<s>", "</s>", "<pad>", "<unk>", "<image>")
@@ -51,6 +61,14 @@ def word_tokenizer(**settings: Any) -> Any:
         unk_token="<unk>",
         **settings,
     )
+
+
+_TOWER: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
 
 
 def write_llava(folder: Path) -> Path:
@@ -94,4 +112,44 @@ def write_llava(folder: Path) -> Path:
     model.generation_config.do_sample = True  # a server takes a temperature only then
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    return folder
+
+
+def write_clip(folder: Path) -> Path:
+    """A CLIP that sees 28 x 28 pixels and reads sixteen words."""
+    torch.manual_seed(0)
+    tokens = word_tokenizer()
+    ends = {"bos_token_id": tokens.bos_token_id, "eos_token_id": tokens.eos_token_id}
+    text = {**_TOWER, "vocab_size": len(tokens), "max_position_embeddings": 16, **ends}
+    vision = {**_TOWER, "image_size": 28, "patch_size": 14}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
+    side = {"height": 28, "width": 28}
+    pictures = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size=side)
+    processors: Any = CLIPProcessor
+    processors(image_processor=pictures, tokenizer=tokens).save_pretrained(folder)
+    return folder
+
+
+def write_siglip(folder: Path) -> Path:
+    """A SigLIP of the same size."""
+    torch.manual_seed(0)
+    tokens = word_tokenizer()
+    text = {**_TOWER, "vocab_size": len(tokens), "max_position_embeddings": 16}
+    vision = {**_TOWER, "image_size": 28, "patch_size": 14}
+    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
+    pictures = SiglipImageProcessorPil(size={"height": 28, "width": 28})
+    processors: Any = SiglipProcessor
+    processors(image_processor=pictures, tokenizer=tokens).save_pretrained(folder)
+    return folder
+
+
+def write_classifier(folder: Path, *labels: str) -> Path:
+    """A ViT with a head of these labels; without any, of one value."""
+    torch.manual_seed(0)
+    names = dict(enumerate(labels or ["value"]))
+    config = ViTConfig(
+        **_TOWER, image_size=28, patch_size=14, id2label=names, num_labels=len(names)
+    )
+    ViTForImageClassification(config).save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(folder)
     return folder

@@ -46,19 +46,21 @@ class Similarity:
     def _cosines(self, pictures: list[Image.Image], texts: list[str]) -> list[float]:
         import torch
 
-        given = self._processor(
-            images=pictures,
+        # a picture that is held against several texts is seen once
+        each = list({id(one): one for one in pictures}.values())
+        places = {id(one): number for number, one in enumerate(each)}
+        seen = self._processor(images=each, return_tensors="pt")
+        read = self._processor(
             text=texts,
             padding=self._padding,
             truncation=True,
             max_length=self._longest,
             return_tensors="pt",
-        ).to(self._device)
-        seen = {name: given[name] for name in given if name.startswith("pixel")}
-        read = {name: given[name] for name in ("input_ids", "attention_mask") if name in given}
+        )
         with torch.inference_mode():
-            shown = self._model.get_image_features(**seen).pooler_output
-            said = self._model.get_text_features(**read).pooler_output
-            cosines = torch.nn.functional.cosine_similarity(shown.float(), said.float())
+            shown = self._model.get_image_features(**seen.to(self._device)).pooler_output
+            said = self._model.get_text_features(**read.to(self._device)).pooler_output
+            mine = shown[[places[id(one)] for one in pictures]]
+            cosines = torch.nn.functional.cosine_similarity(mine.float(), said.float())
         found: list[float] = cosines.tolist()
         return found
