@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.console import outcome_of, print_rows, progress_bars, show_built
+from flows.lists import lists
 from flows.operate import operations
 from flows.options import DatasetPlace, Json, Partitions, RecipePath, Workers, told
 from schemas.errors import PatchpackError
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 
 app.add_typer(operations)
+app.add_typer(lists)
 
 
 @app.command()

@@ -29,6 +29,7 @@ from schemas.errors import ContractError
 from schemas.libraries import version
 from schemas.manifest import Files, Ledger, Manifest, PartitionEntry
 from schemas.tables import FILES, LEDGER
+from workers.benchmark_list import read_benchmark
 from workers.ledger import drop_counts, ledger
 from workers.match import Rule
 
@@ -134,7 +135,10 @@ def _shape(workshop: Workshop) -> dict[str, object]:
             source.model_dump(mode="json", exclude={"path", "root"}) for source in recipe.sources
         ],
         "text": text_spec(recipe.text),
-        "select": recipe.select.model_dump(mode="json", exclude={"take_down"}),
+        "select": {
+            **recipe.select.model_dump(mode="json", exclude={"take_down", "benchmarks"}),
+            "benchmarks": [read_benchmark(path).digest for path in recipe.select.benchmarks],
+        },
         "split": recipe.split.model_dump(mode="json"),
         "policy": policy_spec([Rule(one.policy, one.match) for one in recipe.policy]),
         "render": render_shape(recipe.render),

@@ -13,7 +13,7 @@ from schemas.digest import spec_digest
 from workers import duplicates as stage
 from workers.duplicates import KNOWN, Keys, joined, keys_of
 
-VERSION = 1
+VERSION = 2
 
 
 def deduplicated(
@@ -26,8 +26,9 @@ def deduplicated(
     """SELECTED without what repeats; `earlier` are keys of KNOWN tables."""
     tables = [KNOWN.empty_table(), *workshop.store.read_all("known", earlier)]
     keys = _keys(workshop, blocks, measured)
-    bits = workshop.recipe.select.dedup.near_bits
-    return stage.without_duplicates(selected, keys, pa.concat_tables(tables), bits)
+    dedup = workshop.recipe.select.dedup
+    known = pa.concat_tables(tables)
+    return stage.without_duplicates(selected, keys, known, dedup.near_bits, dedup.text)
 
 
 def known(
@@ -57,8 +58,10 @@ def _keys(workshop: Workshop, blocks: Sequence[Block], measured: Sequence[Measur
     parts = []
     for block, one in zip(blocks, measured, strict=True):
         surveyed = store.read("surveyed", block.surveyed.key)
-        pictures = None
+        pictures = texts = None
         if dedup.near_bits is not None:
             pictures = store.read("signals", one.receipts["picture"].key)
-        parts.append(keys_of(surveyed, pictures, dedup.exact))
+        if dedup.text is not None:
+            texts = store.read("signals", one.receipts["text"].key)
+        parts.append(keys_of(surveyed, pictures, texts, dedup.exact))
     return joined(parts)

@@ -39,7 +39,7 @@ NAMED = ("surveyed", "signals", "asked", "captioned", "tokenized", "selected", "
 """Stages whose tables a manifest names by their content."""
 
 _FILE = re.compile(
-    rf"{re.escape(CACHE)}/(indexed|ids|addressed|rendered|scored|unpacked|redo|{'|'.join(NAMED)})"
+    rf"{re.escape(CACHE)}/(indexed|ids|addressed|contaminated|rendered|scored|unpacked|redo|{'|'.join(NAMED)})"
     r"/([0-9a-f]{32})\.(?:arrow|json|bin|tar)"
 )
 _READERS = 16

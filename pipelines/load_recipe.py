@@ -193,6 +193,9 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
             "caption": tuple(_captions_at(folder, one) for one in recipe.caption),
         }
     )
+    lists = tuple(place(path) for path in recipe.select.benchmarks)
+    select = recipe.select.model_copy(update={"benchmarks": lists})
+    recipe = recipe.model_copy(update={"select": select})
     if recipe.select.take_down:
         select = recipe.select.model_copy(update={"take_down": place(recipe.select.take_down)})
         recipe = recipe.model_copy(update={"select": select})

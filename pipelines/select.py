@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pipelines.decontaminate import benchmarks_spec, listed_rows
 from pipelines.duplicates import deduplicated, known
 from pipelines.select_recipe import Dedup
 from pipelines.signals import Measured, clauses_spec, failed_rows, measure
@@ -53,13 +54,18 @@ def select_partition(
             "faults": sorted((sha256, *fault) for sha256, fault in outside.faults.items()),
             "surveyed": [block.surveyed.digest for block in blocks],
             **clauses_spec(recipe.select, names, measured),
+            **benchmarks_spec(workshop, measured),
             **_dedup_spec(recipe.select.dedup, measured, outside),
         }
     )
     if done := store.receipt("selected", key):
         return done
     workshop.engine.local()
-    config = replace(config, failed=failed_rows(workshop, blocks, measured))
+    config = replace(
+        config,
+        failed=failed_rows(workshop, blocks, measured),
+        contaminated=listed_rows(workshop, blocks, measured),
+    )
     tables = store.read_all("surveyed", [block.surveyed.key for block in blocks])
     table = selection.select(tables, config)
     if recipe.select.dedup.is_wanted:

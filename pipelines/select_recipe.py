@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from workers.near_duplicates import MAX_BITS
+from workers.near_texts import MIN_LIKENESS
 from workers.signals.clauses import used_signals
 from workers.signals.names import NEED_TEXT, Signal
 
@@ -26,10 +27,20 @@ class Dedup(_Section):
     sample have to be near to earlier ones.
     """
 
+    text: float | None = Field(default=None, ge=MIN_LIKENESS, le=1.0)
+    """Estimated Jaccard similarity from which on texts are near duplicates; of samples without
+    media.
+    """
+
     @property
     def is_wanted(self) -> bool:
         """Whether anything does."""
-        return self.exact is not None or self.near_bits is not None
+        return any(one is not None for one in (self.exact, self.near_bits, self.text))
+
+    def before_captions(self) -> Dedup:
+        """What of this needs no text."""
+        exact = None if self.exact == "sample" else self.exact
+        return self.model_copy(update={"exact": exact, "text": None})
 
 
 class Select(_Section):
@@ -40,6 +51,10 @@ class Select(_Section):
     by_source: dict[str, tuple[str, ...]] = {}
     """Clauses in place of `where` for the sources that are named."""
     dedup: Dedup = Dedup()
+    benchmarks: tuple[str, ...] = ()
+    """Lists made by `python -m flows benchmark`: what is on one is dropped."""
+    benchmark_bits: int = Field(default=4, ge=0, le=MAX_BITS)
+    """Bits of 64 in which a picture differs at most from one that is on a list."""
     take_down: str | None = None
     """A file of sample ids and sha256 of media, one a line: what names them leaves the packs."""
 
@@ -53,9 +68,8 @@ class Select(_Section):
             return tuple(one for one in clauses if not _needs_text(one, known))
 
         by_source = {name: kept(clauses) for name, clauses in self.by_source.items()}
-        changed: dict[str, object] = {"where": kept(self.where), "by_source": by_source}
-        if self.dedup.exact == "sample":
-            changed["dedup"] = self.dedup.model_copy(update={"exact": None})
+        dedup = self.dedup.before_captions()
+        changed = {"where": kept(self.where), "by_source": by_source, "dedup": dedup}
         return self.model_copy(update=changed)
 
     def clauses(self, source: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,19 +22,33 @@ from schemas.columns import one_chunk
 from schemas.digest import spec_digest
 from schemas.libraries import version
 from workers.media_files import MediaFiles
-from workers.signals import picture, words
+from workers.signals import minhash, motion, picture, words
 from workers.signals.clauses import Bools, fails, used_signals
 from workers.signals.measured import (
     failing,
     measure_pictures,
     measure_texts,
+    measure_videos,
     signals_of,
     sound,
+    video_content,
 )
 from workers.signals.names import Origin
 from workers.storage.folder import Folder
 
-MEASURED: tuple[Origin, ...] = ("picture", "text")
+
+class _Shape(NamedTuple):
+    """What shapes the tables of an origin."""
+
+    version: int | list[int]
+    libraries: tuple[str, ...]
+
+
+_SHAPES: Mapping[Origin, _Shape] = {
+    "picture": _Shape(picture.VERSION, ("opencv-python-headless", "pillow")),
+    "video": _Shape(motion.VERSION, ("av", "opencv-python-headless")),
+    "text": _Shape([words.VERSION, minhash.VERSION], ("datasketch", "py3langid")),
+}
 
 
 @dataclass(frozen=True)
@@ -85,8 +100,9 @@ def run_signals(task: SignalTask) -> Receipt:
     surveyed = task.store.read("surveyed", task.surveyed)
     if task.origin == "text":
         return task.store.write("signals", task.key, measure_texts(surveyed))
+    measure_media = measure_videos if task.origin == "video" else measure_pictures
     with MediaFiles(task.root, stand_ins(task.stand_in, task.store)) as files:
-        table = measure_pictures(sound(surveyed), files)
+        table = measure_media(sound(surveyed), files)
     return task.store.write("signals", task.key, table)
 
 
@@ -141,8 +157,10 @@ def clauses_spec(
 def origins_of(recipe: Recipe, source: str) -> list[Origin]:
     """What has to be measured for the clauses of a source."""
     used: set[Origin] = {"picture"} if recipe.select.dedup.near_bits is not None else set()
+    used |= {"picture"} if recipe.select.benchmarks else set()
+    used |= {"text"} if recipe.select.dedup.text is not None else set()
     used |= {recipe.signals[name].origin for name in _used(recipe, source)}
-    return [origin for origin in MEASURED if origin in used]
+    return [origin for origin in _SHAPES if origin in used]
 
 
 def _used(recipe: Recipe, source: str) -> set[str]:
@@ -156,7 +174,7 @@ def _tasks(workshop: Workshop, block: Block) -> list[SignalTask]:
     return [
         SignalTask(
             origin=origin,
-            surveyed=(block.as_found if origin == "picture" else block.surveyed).key,
+            surveyed=(block.surveyed if origin == "text" else block.as_found).key,
             root=root,
             stand_in=block.stand_in,
             key=_key(origin, block, workshop.store),
@@ -167,25 +185,26 @@ def _tasks(workshop: Workshop, block: Block) -> list[SignalTask]:
 
 
 def _key(origin: Origin, block: Block, store: Store) -> str:
-    names, stage, content = ["py3langid"], words.VERSION, block.surveyed.digest
-    if origin == "picture":
-        names, stage = ["opencv-python-headless", "pillow"], picture.VERSION
-        content = _media_digest(store.read("surveyed", block.as_found.key))
-    libraries = {name: version(name) for name in names}
+    shape = _SHAPES[origin]
+    content = block.surveyed.digest
+    if origin != "text":
+        content = _media_digest(store.read("surveyed", block.as_found.key), origin)
     return spec_digest(
         {
             "stage": "signals",
             "origin": origin,
-            "version": stage,
-            "libraries": libraries,
+            "version": shape.version,
+            "libraries": {name: version(name) for name in shape.libraries},
             "content": content,
         }
     )
 
 
-def _media_digest(surveyed: pa.Table) -> str:
-    """Of what is measured: the contents of pictures, in order."""
+def _media_digest(surveyed: pa.Table, origin: Origin) -> str:
+    """Of what is measured: the contents of pictures, or of videos with their clips, in order."""
     items = one_chunk(sound(surveyed).column("items")).flatten()
-    pictures = pc.not_equal(pc.struct_field(items, "kind"), "video")
-    contents = pc.struct_field(items, "sha256").filter(pictures).to_pylist()
+    videos = pc.equal(pc.struct_field(items, "kind"), "video")
+    if origin == "video":
+        return spec_digest([video_content(item) for item in items.filter(videos).to_pylist()])
+    contents = pc.struct_field(items, "sha256").filter(pc.invert(videos)).to_pylist()
     return spec_digest(list(dict.fromkeys(contents)))

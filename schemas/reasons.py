@@ -19,6 +19,7 @@ class Reason(StrEnum):
     FILTERED = "filtered"
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    CONTAMINATED = "contaminated"
     CAPTION_REJECTED = "caption_rejected"
     # the bytes
     MISSING_MEDIA = "missing_media"

@@ -147,9 +147,7 @@ def write_classifier(folder: Path, *labels: str) -> Path:
     """A ViT with a head of these labels; without any, of one value."""
     torch.manual_seed(0)
     names = dict(enumerate(labels or ["value"]))
-    config = ViTConfig(
-        **_TOWER, image_size=28, patch_size=14, id2label=names, num_labels=len(names)
-    )
+    config = ViTConfig(**_TOWER, image_size=28, patch_size=14, id2label=names)
     ViTForImageClassification(config).save_pretrained(folder)
     ViTImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(folder)
     return folder

@@ -28,24 +28,34 @@ def near_duplicates(hashes: Hashes, starts: Ints, known: Hashes, bits: int) -> t
     through `known`, which are pictures from before, and then through `hashes`. Where several are
     near, which one is told is the same each time.
     """
+    everything = np.concatenate([known, hashes]).astype(np.uint64)
+    buckets, first = _bands(everything, bits)
+    ordered = np.asarray(starts, np.int64)
+    found: tuple[Ints, Ints] = _in_order(everything, ordered, len(known), bits, buckets, first)
+    return found
+
+
+def near_known(hashes: Hashes, known: Hashes, bits: int) -> tuple[Ints, Ints]:
+    """For each hash the place of one of `known` that it is near to, `NONE` where there is none, and
+    the bits in which they differ.
+    """
+    everything = np.concatenate([known, hashes]).astype(np.uint64)
+    buckets, first = _bands(everything, bits)
+    found: tuple[Ints, Ints] = _held_against(everything, len(known), bits, buckets, first)
+    return found
+
+
+def _bands(everything: Hashes, bits: int) -> tuple[npt.NDArray[np.uint16], Ints]:
+    """The bucket of each hash in each band, and where each bucket begins."""
     if not 0 <= bits <= MAX_BITS:
         raise ValueError(f"bits: from 0 to {MAX_BITS}, not {bits}")
-    everything = np.concatenate([known, hashes]).astype(np.uint64)
     width = min(64 // (bits + 1), 16)
     shifts = np.arange(bits + 1) * (64 // (bits + 1))
     buckets = [(everything >> np.uint64(shift)) & np.uint64((1 << width) - 1) for shift in shifts]
     # room for everything, so that the hashes of a bucket lie side by side
     ends = [np.cumsum(np.bincount(one.astype(np.int64), minlength=1 << width)) for one in buckets]
     first = np.concatenate([np.zeros((bits + 1, 1), np.int64), np.stack(ends)], axis=1)
-    found: tuple[Ints, Ints] = _in_order(
-        everything,
-        np.asarray(starts, np.int64),
-        len(known),
-        bits,
-        np.stack(buckets).astype(np.uint16),
-        first,
-    )
-    return found
+    return np.stack(buckets).astype(np.uint16), first
 
 
 @numba.njit(cache=True)
@@ -70,6 +80,21 @@ def _in_order(everything, starts, known, bits, buckets, first):  # type: ignore[
         if near[sample] < 0:
             for place in range(start, end):
                 _remember(everything, place, buckets, first, stored, places, filled)
+    return near, differ
+
+
+@numba.njit(cache=True)
+def _held_against(everything, known, bits, buckets, first):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    bands, count = buckets.shape
+    stored = np.empty((bands, count), np.uint64)
+    places = np.empty((bands, count), np.int32)
+    filled = np.zeros((bands, first.shape[1]), np.int32)
+    for place in range(known):
+        _remember(everything, place, buckets, first, stored, places, filled)
+    near, differ = np.full(count - known, -1, np.int64), np.zeros(count - known, np.int64)
+    for place in range(known, count):
+        match, distance = _near(everything, place, bits, buckets, first, stored, places, filled)
+        near[place - known], differ[place - known] = match, distance
     return near, differ
 
 

@@ -42,6 +42,8 @@ class SelectConfig:
     part: Literal["train", "held_out"] = "train"
     failed: Sequence[Mapping[int, str]] = ()
     """For each block the rows that fail a clause, with the clause; by default none."""
+    contaminated: Sequence[Mapping[int, str]] = ()
+    """For each block the rows that are on a benchmark list, with what was found."""
 
 
 def select(blocks: Sequence[pa.Table], config: SelectConfig) -> pa.Table:
@@ -63,6 +65,7 @@ def _select_block(
             drops[row], messages[row] = fault
     copies = []
     failed = config.failed[number] if config.failed else {}
+    listed = config.contaminated[number] if config.contaminated else {}
     for row, sample_id in enumerate(ids):
         weight = config.weights[sources[row]]
         count = copies_of(sample_id, weight, config.seed)
@@ -75,6 +78,8 @@ def _select_block(
             drops[row], messages[row] = _duplicate(sample_id, config, seen)
             if drops[row] is None and row in failed:
                 drops[row], messages[row] = Reason.FILTERED.value, failed[row]
+            if drops[row] is None and row in listed:
+                drops[row], messages[row] = Reason.CONTAMINATED.value, listed[row]
         seen.setdefault(sample_id, origins[row])
         copies.append(count if drops[row] is None else 0)
     columns = [ids, [number] * len(ids), list(range(len(ids))), copies, drops, messages]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ from schemas.columns import Ints, offsets, one_chunk
 from workers.faults import Fault
 from workers.known_media import check_unchanged, read_known
 from workers.media_files import MediaFiles
+from workers.shown import clip_of
 from workers.signals.clauses import Signals, signal_table
+from workers.signals.minhash import PLACES, signature
+from workers.signals.motion import MotionSignals, motion_signals
 from workers.signals.names import SIGNALS
 from workers.signals.picture import PictureSignals, picture_signals
-from workers.signals.words import TextSignals, text_signals
+from workers.signals.words import TextSignals, text_signals, words_of
 
 PICTURES = pa.schema(
     [
@@ -31,14 +35,25 @@ PICTURES = pa.schema(
 
 TEXTS = pa.schema(
     [
-        pa.field(
-            name,
-            {"BIGINT": pa.int64(), "DOUBLE": pa.float64()}.get(SIGNALS[name].kind, pa.string()),
-        )
-        for name in TextSignals._fields
+        *(
+            pa.field(
+                name,
+                {"BIGINT": pa.int64(), "DOUBLE": pa.float64()}.get(SIGNALS[name].kind, pa.string()),
+            )
+            for name in TextSignals._fields
+        ),
+        pa.field("minhash", pa.binary(4 * PLACES)),  # of samples without media
     ]
 )
 """One row a sample of a block."""
+
+VIDEOS = pa.schema(
+    [
+        pa.field("content", pa.string(), nullable=False),  # sha256; values are null for a fault
+        *(pa.field(name, pa.float64()) for name in MotionSignals._fields),
+    ]
+)
+"""One row a video of a block, each content and clip once."""
 
 _LEARNED = ("assistant", "text")
 
@@ -68,16 +83,47 @@ def measure_pictures(surveyed: pa.Table, files: MediaFiles) -> pa.Table:
 def measure_texts(surveyed: pa.Table) -> pa.Table:
     """TEXTS, row for row."""
     rows = []
-    for turns in surveyed.column("turns").to_pylist():
+    media = pc.list_value_length(surveyed.column("items")).to_pylist()
+    for turns, shown in zip(surveyed.column("turns").to_pylist(), media, strict=True):
         spoken = [
             (turn["role"], " ".join(part["text"] for part in turn["parts"] if part["text"]))
             for turn in turns
         ]
         texts = [text for _, text in spoken if text]
-        rows.append(text_signals(texts, [text for role, text in spoken if role in _LEARNED]))
+        found = text_signals(texts, [text for role, text in spoken if role in _LEARNED])
+        minhash = None if shown else signature(words_of("\n".join(texts)))
+        rows.append((*found, minhash))
     columns = list(zip(*rows, strict=True)) or [()] * len(TEXTS)
     arrays = [pa.array(one, field.type) for one, field in zip(columns, TEXTS, strict=True)]
     return pa.Table.from_arrays(arrays, schema=TEXTS)
+
+
+def measure_videos(surveyed: pa.Table, files: MediaFiles) -> pa.Table:
+    """VIDEOS of a block. Raises BuildError for changed bytes."""
+    rows: dict[str, tuple[Any, ...]] = {}
+    for media in surveyed.column("items").to_pylist():
+        for item in media:
+            name = video_content(item)
+            if item["kind"] != "video" or name in rows:
+                continue
+            file = files.open_range(item["path"], item["offset"], item["size"])
+            try:
+                with closing(file):
+                    found: tuple[Any, ...] = motion_signals(
+                        file, clip_of(item), item["orientation"]
+                    )
+            except Fault:
+                found = (None,) * len(MotionSignals._fields)
+            rows[name] = (name, *found)
+    columns = list(zip(*rows.values(), strict=True)) or [()] * len(VIDEOS)
+    arrays = [pa.array(one, field.type) for one, field in zip(columns, VIDEOS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=VIDEOS)
+
+
+def video_content(item: Mapping[str, Any]) -> str:
+    """A video and the clip of it that a sample shows."""
+    start, end = clip_of(item) if item["kind"] == "video" else (0, 0)
+    return f"{item['sha256']}:{start}-{end}"
 
 
 def sound(surveyed: pa.Table) -> pa.Table:
@@ -106,6 +152,8 @@ def signals_of(
             found[name] = tables["text"].column(name)
         elif origin == "picture":
             found[name] = _of_pictures(name, items, bounds, tables["picture"])
+        elif origin == "video":
+            found[name] = _of_videos(name, items, bounds, tables["video"])
         elif origin == "similarity":
             found[name] = tables[name].column("value")
         elif origin == "classification":
@@ -169,6 +217,15 @@ def _of_pictures(name: str, items: pa.StructArray, bounds: Ints, pictures: pa.Ta
         told = _each(np.fmax, values, bounds)
         return [None if one is None else one > 0 for one in told]
     return _each(np.fmin if low else np.fmax, values, bounds)
+
+
+def _of_videos(name: str, items: pa.StructArray, bounds: Ints, videos: pa.Table) -> Any:
+    """A picture has none."""
+    how, measure = name.split("_", 1)
+    contents = pa.array([video_content(item) for item in items.to_pylist()], pa.string())
+    place = pc.index_in(contents, value_set=one_chunk(videos["content"]))
+    values = videos.column(measure).take(place).to_numpy()
+    return _each(np.fmin if how == "min" else np.fmax, values, bounds)
 
 
 def _of_media(items: pa.StructArray, bounds: Ints, table: pa.Table) -> Any:

@@ -59,6 +59,15 @@ SIGNALS: Mapping[str, Signal] = {
         "DOUBLE", "picture", "Hasler and Süsstrunk's M3, smallest; 0 is grey"
     ),
     "blank": Signal("BOOLEAN", "picture", "one of its pictures has a single colour"),
+    "max_static": Signal(
+        "DOUBLE", "video", "share of frames, of 32, that look like the one before, largest"
+    ),
+    "min_motion": Signal(
+        "DOUBLE", "video", "mean difference of such frames, levels of grey: 0 to 255, smallest"
+    ),
+    "max_scene_cuts": Signal(
+        "DOUBLE", "video", "such frames with other colours than the one before, largest"
+    ),
     "chars": Signal("BIGINT", "text", "characters of all turns"),
     "words": Signal("BIGINT", "text", "runs of letters and digits"),
     "answer_chars": Signal(
@@ -77,4 +86,7 @@ SIGNALS: Mapping[str, Signal] = {
     "phones": Signal("BIGINT", "text", "telephone numbers in international or dashed form"),
     "cards": Signal("BIGINT", "text", "payment card numbers whose checksum holds"),
     "ip_addresses": Signal("BIGINT", "text", "IPv4 addresses"),
+    "stray_markers": Signal(
+        "BIGINT", "text", "markers of media left in the text, such as `<image>`"
+    ),
 }

@@ -106,6 +106,11 @@ def _spread(values: npt.NDArray[Any]) -> tuple[float, float]:
     return float(mean.item()), float(deviation.item())
 
 
+def phash64(grey: npt.NDArray[np.uint8]) -> bytes:
+    """The 64-bit perceptual hash of a grey picture that is small already."""
+    return _phash(cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA), 8)
+
+
 def _phash(small: npt.NDArray[Any], side: int) -> bytes:
     """`side`² bits of a grey picture of four times that side. Source: JohannesBuchner/imagehash
     imagehash/__init__.py (`phash`).

@@ -8,7 +8,7 @@ import re
 from functools import cache
 from typing import Any, NamedTuple
 
-VERSION = 1
+VERSION = 2
 
 _WORD = re.compile(r"[^\W_]+")
 _URL = re.compile(r"https?://\S+|www\.\S+", re.IGNORECASE)
@@ -19,6 +19,14 @@ _PHONE = re.compile(
 )
 _CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
 _IP = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+_MARKER = re.compile(
+    r"<(?:image|img|video|view)(?:[_ ]?\d+)?>|\[IMG\]|<IMG_CONTEXT>"
+    r"|<\|(?:image|video|vision)_(?:pad|start|end)\|>",
+    re.IGNORECASE,
+)
+"""What stands for a medium in the texts of other data sets; a sample's own markers are none of its
+text any more.
+"""
 _LANGUAGE_CHARS = 2000
 """Of a long text; the language of more is the same."""
 _MAX_CHARS = 1 << 20
@@ -40,13 +48,19 @@ class TextSignals(NamedTuple):
     phones: int
     cards: int
     ip_addresses: int
+    stray_markers: int
+
+
+def words_of(text: str) -> list[str]:
+    """Runs of letters and digits, in lower case, of as much of a text as is looked at."""
+    return _WORD.findall(text[:_MAX_CHARS].lower())
 
 
 def text_signals(texts: list[str], answers: list[str]) -> TextSignals:
     """Of the texts of all turns, and those among them that are learned."""
     text = "\n".join(texts)
     seen = text[:_MAX_CHARS]
-    words = _WORD.findall(seen.lower())
+    words = words_of(seen)
     plain = sum(char.isalnum() or char.isspace() for char in seen)
     cards = sum(_luhn(match) for match in _CARD.findall(seen))
     return TextSignals(
@@ -62,6 +76,7 @@ def text_signals(texts: list[str], answers: list[str]) -> TextSignals:
         phones=len(_PHONE.findall(seen)),
         cards=cards,
         ip_addresses=sum(_is_ip(one) for one in _IP.findall(seen)),
+        stray_markers=len(_MARKER.findall(seen)),
     )
 
 
