@@ -102,7 +102,7 @@ def _requests(task: AskTask, asking: Asking, stack: ExitStack) -> Iterator[Reque
         for one in asks_of(surveyed, part.rows, asking):
             if one.key in wanted:
                 media = items[one.row].as_py()
-                drawn = partial(pictures.of, one.shown, media)
+                drawn = partial(pictures.of, one.shown, media) if one.shown else None
                 yield Request(one.key, one.system, one.user, drawn)
             if one.blank_key in wanted:
                 yield Request(one.blank_key, one.system, one.user, partial(blanks, one.shown))

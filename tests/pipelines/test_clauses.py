@@ -17,7 +17,7 @@ from pipelines.summary import of_plan
 from pipelines.versions import read_manifest
 from schemas.errors import RecipeError
 from tests.pipelines.conftest import Here, Recorder
-from tests.tiny_source import asked, encoded, ledger_rows, picture, write_records
+from tests.tiny_source import asked, encoded, film, ledger_rows, picture, write_records
 from workers.storage.folder import folder_of
 
 SIDES = (30, 60, 90, 120, 150)
@@ -144,3 +144,29 @@ def test_a_picture_that_does_not_decode_fails_no_clause(tmp_path: Path) -> None:
 def test_bad_clauses(select: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=told):
         load_recipe(recipe(tmp_path, select))
+
+
+def test_clauses_over_videos_and_left_markers(tmp_path: Path) -> None:
+    """A picture has no motion; another text measures no video again."""
+
+    def write_films(answer: str) -> None:
+        files = {"clip.mp4": film(), "p.png": encoded(picture(3), "png")}
+        records = [
+            asked("film", {"type": "video", "path": "clip.mp4"}, answer=answer),
+            asked("picture", "p.png", answer="See <image_2> and <|image_pad|>."),
+            {"id": "text", "turns": [{"role": "text", "text": "A page."}]},
+        ]
+        write_records(tmp_path / "source", files, records)
+
+    write_films("It moves.")
+    clauses = "where = ['min_motion < 1', 'max_static < 0.9', 'stray_markers = 0']"
+    engine = Recorder(Here())
+    found = dropped(tmp_path, clauses, engine)
+    assert sorted(found) == ["film", "picture"]
+    assert found["film"].startswith("min_motion < 1 (min_motion ")
+    assert found["picture"] == "stray_markers = 0 (stray_markers 2)"
+    assert engine.asked["run_signals"] == 2
+    write_films("It moves on.")
+    again = Recorder(Here())
+    dropped(tmp_path, clauses, again)
+    assert again.asked["run_signals"] == 1

@@ -12,12 +12,12 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked under a key; the pictures are drawn when it is sent."""
+    """What is asked under a key; the pictures, if there are any, are drawn when it is sent."""
 
     key: str
     system: str
     user: str
-    pictures: Callable[[], list[Image.Image]]
+    pictures: Callable[[], list[Image.Image]] | None
 
 
 @dataclass(frozen=True)

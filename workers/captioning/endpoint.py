@@ -14,7 +14,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -83,11 +83,14 @@ class Endpoint:
     async def _answer(
         self, client: openai.AsyncOpenAI, pool: ThreadPoolExecutor, request: Request
     ) -> Answer | NoAnswer:
-        loop = asyncio.get_running_loop()
-        try:
-            messages = await loop.run_in_executor(pool, _messages, request)
-        except Fault as fault:
-            return NoAnswer(request.key, fault.reason.value, fault.message)
+        pictures: list[str] = []
+        if request.pictures is not None:  # a thread for nothing would cost half of a request
+            loop = asyncio.get_running_loop()
+            try:
+                pictures = await loop.run_in_executor(pool, _data_urls, request.pictures)
+            except Fault as fault:
+                return NoAnswer(request.key, fault.reason.value, fault.message)
+        messages = _messages(request, pictures)
         tries = self._config.retries + 1
         longest = tries * (self._config.timeout_s + _LONGEST_WAIT_S)
         try:
@@ -157,17 +160,21 @@ class Endpoint:
         return text.replace(self._key, "***") if self._key else text
 
 
-def _messages(request: Request) -> list[Any]:
-    """As chat completions take them, pictures inside."""
+def _messages(request: Request, pictures: Sequence[str]) -> list[Any]:
+    """As chat completions take them."""
     content: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": _data_url(picture)}}
-        for picture in request.pictures()
+        {"type": "image_url", "image_url": {"url": url}} for url in pictures
     ]
     said: Any = request.user
     if content:
         said = [*content, {"type": "text", "text": request.user}]
     system = [{"role": "system", "content": request.system}] if request.system else []
     return [*system, {"role": "user", "content": said}]
+
+
+def _data_urls(pictures: Callable[[], list[Image.Image]]) -> list[str]:
+    """Raises Fault where one does not decode."""
+    return [_data_url(picture) for picture in pictures()]
 
 
 def _data_url(picture: Image.Image) -> str:

@@ -48,7 +48,7 @@ class LocalModel:
             ready = []
             for request in batch:
                 try:
-                    ready.append((request, request.pictures()))
+                    ready.append((request, request.pictures() if request.pictures else []))
                 except Fault as fault:
                     tell(NoAnswer(request.key, fault.reason.value, fault.message))
             if ready:
