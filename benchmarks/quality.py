@@ -8,8 +8,8 @@
   finds, and other pairs that it finds, ours and `imagehash`'s. DIR holds tars and a
   `source_manifest.json` with lists of `exact_dup` and `near_dup`; without it copies of generated
   pictures are planted.
-- select: six clauses, exact and near duplicates of a million samples whose signals are there; near
-  duplicates of 50,000 against brute force.
+- select: six clauses, exact duplicates, near ones of pictures and of texts, of a million samples
+  whose signals are there; near duplicates of 50,000 pictures against brute force.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ from benchmarks.kit.report import Target, arguments, report, say, work_folder
 from benchmarks.kit.timing import in_turn, medians, one_core, timed
 from benchmarks.source import Wanted, tars_for
 from workers.near_duplicates import NONE, near_duplicates
+from workers.near_texts import near_texts
 from workers.signals.clauses import fails, signal_table
+from workers.signals.minhash import PLACES
 from workers.signals.picture import picture_signals, reduced
 
 ROWS, BRUTE = 1_000_000, 50_000
-BITS_PLANTED, BITS = 6, 4
+BITS_PLANTED, BITS, LIKENESS = 6, 4, 0.8
 CLAUSES = (
     "min_side >= 56",
     "aspect_ratio <= 20",
@@ -129,6 +131,7 @@ def pictures(options: Any, work: Path) -> tuple[dict[str, Any], list[Target]]:
         "pictures": len(jpegs),
         "planted_pairs": len(copies),
         "pictures_a_second": {name: len(some) / spent for name, spent in seconds.items()},
+        "core_hours_a_million": 1e6 / (len(some) / seconds["ours"]) / 3600,
         "recall": len(ours & copies) / len(copies),
         "recall_imagehash": len(peers & copies) / len(copies),
         "other_pairs": len(ours - copies),
@@ -163,13 +166,18 @@ def select() -> tuple[dict[str, Any], list[Target]]:
             "min_sharpness": draw.uniform(0, 900, ROWS),
         }
     )
+    texts = draw.integers(0, 2**32, (ROWS, PLACES), dtype=np.uint32)
+    texts[copies] = texts[draw.integers(0, copies)]
     near_duplicates(hashes[:10], np.arange(11), hashes[:0], BITS)  # compiled
+    near_texts(texts[:10], texts[:0], LIKENESS)
     began = time.perf_counter()
     fails(table, CLAUSES)
     clauses = time.perf_counter() - began
     np.unique(hashes, return_index=True)
     exact = time.perf_counter() - began - clauses
     near, _ = near_duplicates(hashes, np.arange(ROWS + 1), hashes[:0], BITS)
+    pictures_too = time.perf_counter() - began
+    like, _ = near_texts(texts, texts[:0], LIKENESS)
     total = time.perf_counter() - began
     few = hashes[:BRUTE]
     found, _ = near_duplicates(few, np.arange(BRUTE + 1), few[:0], BITS)
@@ -180,8 +188,10 @@ def select() -> tuple[dict[str, Any], list[Target]]:
         "rows": ROWS,
         "clauses_seconds": clauses,
         "exact_seconds": exact,
-        "near_seconds": total - clauses - exact,
+        "near_pictures_seconds": pictures_too - clauses - exact,
+        "near_texts_seconds": total - pictures_too,
         "near_duplicates": int((near != NONE).sum()),
+        "like_texts": int((like != NONE).sum()),
         "recall": recall,
     }
     return figures, [

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ import pyarrow as pa
 import pytest
 
 import pipelines.finding
+from pipelines.backfill import redoing
 from pipelines.build import Built, build, call, plan
+from pipelines.engine import NoWork
 from pipelines.explain import caption_rows, explain
+from pipelines.gc import Limits, collect
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
 from pipelines.summary import of_manifest
@@ -24,6 +28,7 @@ from schemas.errors import BuildError, RecipeError, TransientError
 from tests.caption_server import CaptionServer, Reply, completion, described, served, shown
 from tests.pipelines.conftest import Here, Recorder
 from tests.tiny_source import Record, asked, encoded, film, ledger_rows, picture, write_records
+from workers.storage.folder import folder_of
 
 JSON = {"content-type": "application/json"}
 RETRY_FAST = "retries = 2\ntimeout_s = 5\nconcurrency = 3\n"
@@ -534,3 +539,34 @@ def test_partitions_that_stay_keep_their_captions(tmp_path: Path, server: Captio
     assert second.new
     assert second.manifest.captions == first.manifest.captions
     assert len(server.bodies) == 6
+
+
+def test_gc_keeps_what_a_build_needs(tmp_path: Path, server: CaptionServer) -> None:
+    """After it the build has nothing to do, and answers are there whatever is collected."""
+    source(tmp_path, 3)
+    second = passed(server, "language = 'de'\nlength_ratio = [0.1, 9.0]", "translate")
+    built(tmp_path, passed(server) + second)
+    count = len(server.bodies)
+    limits = Limits(keep=1, cache=True, before_s=time.time() + 3600)
+    collect(folder_of(str(tmp_path / "out")), limits)
+    recipe(tmp_path, passed(server) + second)
+    again = build(Workshop(load_recipe(tmp_path / "recipe.toml"), NoWork()), call)
+    assert not again.new
+    changed = passed(server, "rejected = 'drop'") + second
+    built(tmp_path, changed)
+    assert len(server.bodies) == count
+
+
+def test_a_caption_stage_made_again_asks_nothing(tmp_path: Path, server: CaptionServer) -> None:
+    """What was decided is decided again, from the answers that are there."""
+    source(tmp_path, 3)
+    first = built(tmp_path, passed(server))
+    count = len(server.bodies)
+    path = recipe(tmp_path, passed(server))
+    engine = Recorder(Here())
+    workshop = Workshop(load_recipe(path), engine)
+    with redoing(workshop, [], ["caption"]) as again:
+        made = build(again, call)
+    assert engine.asked["run_decide"] > 0
+    assert len(server.bodies) == count
+    assert made.manifest.partitions == first.manifest.partitions
