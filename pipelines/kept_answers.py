@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.store import Store
+from pipelines.store import Store, at_once
 from schemas.columns import one_chunk
 from schemas.digest import spec_digest
 from workers.caption import Record
@@ -73,7 +73,7 @@ class KeptAnswers:
             for path in there
             if path.endswith(".arrow") and f"{path.removesuffix('.arrow')}.json" in there
         )
-        tables = [store.read_at(path) for path in self._paths]
+        tables = at_once(store.folder, store.read_at, self._paths)
         self._lengths = [len(table) for table in tables]
         self._table = pa.concat_tables([ANSWERS.empty_table(), *tables])
         self._keys = one_chunk(self._table.column("key"))

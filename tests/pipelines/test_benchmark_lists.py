@@ -135,6 +135,28 @@ def test_a_new_list_is_all_that_runs(tmp_path: Path) -> None:
     assert again.asked == {}
 
 
+def test_a_new_source_is_all_that_runs(tmp_path: Path) -> None:
+    """Its block is surveyed, measured and held against the list; the first source's is not."""
+    files_of_a_benchmark(tmp_path / "bench")
+    benchmark(tmp_path / "bench", tmp_path / "one.parquet")
+    write_source(tmp_path)
+    select = f"benchmarks = ['{tmp_path}/one.parquet']\ndedup = {{ near_bits = 4 }}"
+    first = built(tmp_path, select)
+    more = tmp_path / "more"
+    new = {"new.png": encoded(scene(30), "png"), "again.png": encoded(scene(2), "png")}
+    write_records(more, new, [asked("new", "new.png"), asked("again", "again.png")])
+    path = recipe(tmp_path, select)
+    source = f"[[sources]]\nname = 'more'\nkind = 'records'\npath = '{more}/records.jsonl'\n"
+    path.write_text(path.read_text().replace("[select]", f"{source}[select]"))
+    engine = Recorder(Here())
+    second = build(Workshop(load_recipe(path), engine), call)
+    stages = ("run_survey", "run_tokenize", "run_signals", "run_decontaminate", "run_render")
+    assert {stage: engine.asked[stage] for stage in stages} == dict.fromkeys(stages, 1)
+    assert second.manifest.partitions[0].shards == first.manifest.partitions[0].shards
+    rows = ledger_rows(tmp_path / "out", second.manifest)
+    assert rows["more/again"]["drop"] == "near_duplicate"
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [(None, "No such file"), (b"PAR1 no", "no benchmark list"), (b"", "no benchmark list")],

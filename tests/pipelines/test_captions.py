@@ -485,13 +485,16 @@ def test_a_prompt_of_ones_own(tmp_path: Path, server: CaptionServer) -> None:
         ("sources = ['other']", "no source is named 'other'"),
         ("length_ratio = [2.0, 1.0]", "length_ratio"),
         ("when = { signal = 'nonsense', below = 1.0 }", "no signal is named 'nonsense'"),
+        ("task = 'translate'\nlanguage = 'de'\nwhen = 'missing'", "nothing to translate"),
         ("prompt = '/nowhere.toml'", "/nowhere.toml: No such file"),
     ],
 )
 def test_bad_settings(tmp_path: Path, server: CaptionServer, more: str, told: str) -> None:
     source(tmp_path, 3)
+    caption = passed(server, more)
+    caption = caption.replace("task = 'caption'\n", "") if "task" in more else caption
     with pytest.raises(RecipeError, match=told):
-        built(tmp_path, passed(server, more))
+        built(tmp_path, caption)
 
 
 def test_explain_shows_old_and_new_text(tmp_path: Path, server: CaptionServer) -> None:

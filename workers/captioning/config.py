@@ -108,6 +108,8 @@ class Caption(_Section):
             raise ValueError("max_actors is below min_actors")
         if (self.task == "translate") != (self.language is not None):
             raise ValueError('task = "translate" and language belong together')
+        if (self.task, self.when) == ("translate", "missing"):
+            raise ValueError('when = "missing": without a text there is nothing to translate')
         if (self.keep == "better") != (self.score is not None):
             raise ValueError('keep = "better" and score belong together')
         if self.keep == "better" and self.task != "caption":

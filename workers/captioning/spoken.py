@@ -37,8 +37,9 @@ def takes(task: Task, turns: Turns, kinds: Sequence[str]) -> bool:
     if task == "questions":
         return not _has_document(turns)
     said = [turn for turn in turns if turn["role"] in LEARNED and _text_of(turn)]
-    # of several answers none is the caption, and neither is one of the texts of a document
-    return not said or (len(said) == 1 and sum(map(_is_said, said[0]["parts"])) == 1)
+    # of several answers none is the caption, and neither is one of the texts of a document, nor a
+    # text that names places
+    return not said or (len(said) == 1 and _is_one_text(said[0]))
 
 
 def with_caption(turns: Turns, caption: str, question: str) -> Turns:
@@ -98,6 +99,11 @@ def _in_place(old: str, new: str) -> str:
 
 def _is_said(part: dict[str, Any]) -> bool:
     return part["kind"] == "text" and bool(part["text"].strip())
+
+
+def _is_one_text(turn: dict[str, Any]) -> bool:
+    told = [part for part in turn["parts"] if part["kind"] != "media"]
+    return sum(map(_is_said, told)) == 1 and all(part["kind"] == "text" for part in told)
 
 
 def _text_of(turn: dict[str, Any]) -> str:
