@@ -4,7 +4,6 @@ in.
 | schema    | one row a           | written by |
 |-----------|---------------------|------------|
 | SURVEYED  | input sample        | survey, one table a block |
-| SIGNALS   | media or text       | one table a signal, keyed by content |
 | SELECTED  | input sample        | select, one table a partition |
 | CAPTIONED | request to a model  | caption, one table a block and pass |
 | TOKENIZED | input sample        | tokenize, one table a block, row for row as SURVEYED |
@@ -12,9 +11,9 @@ in.
 | PACKED    | instance            | pack, one table a partition, in written order |
 | LEDGER    | input sample        | publish |
 
-A stage never removes a row: it sets `drop` (a `Reason`) and `message`. `block` and `row` say
-where a sample stands: the number of its block in the partition, and its row in that block's
-SURVEYED and TOKENIZED tables.
+Tables of signals are in `workers/signals/measured.py`. A stage never removes a row: it sets `drop`
+(a `Reason`) and `message`. `block` and `row` say where a sample stands: the number of its block in
+the partition, and its row in that block's SURVEYED and TOKENIZED tables.
 """
 
 from __future__ import annotations
@@ -98,8 +97,6 @@ SURVEYED = pa.schema(
         *_DROP,
     ]
 )
-
-SIGNALS = pa.schema([_required("content", pa.string()), _required("value", pa.float64())])
 
 SELECTED = pa.schema(
     [

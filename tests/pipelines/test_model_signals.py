@@ -206,3 +206,26 @@ def test_the_better_text_is_kept(tmp_path: Path, models: Path) -> None:
         shown = picture(n)
         old, new = model.scores([shown, shown], [row["original"], row["caption"]])
         assert (row["original_score"], row["score"]) == pytest.approx((old, new), abs=0.05)
+
+
+def test_a_low_similarity_is_captioned_and_judged_again(tmp_path: Path, models: Path) -> None:
+    """`when` reads the old text, a clause the new one."""
+    source(tmp_path)
+    signals = signal("likeness", "similarity", models / "clip")
+    built(recipe(tmp_path, signals, "where = ['likeness > -2']"))
+    model = Similarity("signal.0", str(models / "clip"), "cpu", 8)
+    shown = [picture(n) for n in range(5)]
+    old = model.scores(shown, ["the river under the bridge"] * 5)
+    new = model.scores(shown, ["white stone"] * 5)
+    edge = sorted(old)[2]
+    limit = (min(new) + max(new)) / 2
+    with served() as server:
+        server.answer = lambda *_: "white stone"
+        when = f"when = {{ signal = 'likeness', below = {edge!r} }}"
+        path = recipe(tmp_path, signals, f"where = ['likeness > {limit!r}']", passed(server, when))
+        made = built(path)
+    low = {f"p{n}" for n in range(5) if old[n] < edge}
+    assert {name for name in captions(tmp_path) if name.startswith("p")} == low
+    now = {f"p{n}": new[n] if f"p{n}" in low else old[n] for n in range(5)}
+    gone = {name for name, score in now.items() if score <= limit}
+    assert {name for name in filtered(tmp_path, made) if name.startswith("p")} == gone
