@@ -211,6 +211,14 @@ for pack in PackedShards(sys.argv[1], io=IO(cache=Path(sys.argv[2]))):
 """
 
 
+def _is_begun(path: Path) -> bool:
+    """Of a copy under way, which may just have got its name."""
+    try:
+        return path.name.endswith(".part") and path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def test_after_kill_9_the_next_reader_goes_on_with_what_is_there(
     made: Packed, whole: list[str], web: FaultyProxy, tmp_path: Path
 ) -> None:
@@ -218,9 +226,7 @@ def test_after_kill_9_the_next_reader_goes_on_with_what_is_there(
     command = [sys.executable, "-c", READ, web.url, str(tmp_path / "cache")]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
         end = time.monotonic() + 30
-        while time.monotonic() < end and not any(
-            path.name.endswith(".part") and path.stat().st_size for path in copies(tmp_path)
-        ):
+        while time.monotonic() < end and not any(map(_is_begun, copies(tmp_path))):
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     started = [path for path in copies(tmp_path) if path.name.endswith(".part")]
