@@ -124,6 +124,7 @@ def plan_known(
 ) -> tuple[Partition, pa.Table]:
     """The plan of a partition and its addresses, without the media that are known not to decode."""
     faults = outside.faults
+    workshop = workshop.judging(blocks)
     while True:
         known = replace(outside, faults=faults)
         partition = plan_partition(workshop, name, blocks, known)

@@ -22,9 +22,10 @@ from pipelines.select import Outside, select_partition
 from pipelines.signals import measure
 from pipelines.steps import Block, Workshop
 from pipelines.store import Receipt, Store
+from schemas.digest import spec_digest
 from schemas.errors import BuildError
 from workers import caption as stage
-from workers.caption import Drop, Heard, blank_agreement
+from workers.caption import Drop, Heard, blank_agreement, stand_in_answer
 from workers.captioning.asks import Asking, asks_of
 
 
@@ -47,8 +48,8 @@ def caption_blocks(
 ) -> list[Block]:
     """The blocks with the texts that models gave them.
 
-    Where none may be asked, a block that lacks answers keeps its texts, with their number. Raises
-    BuildError where a model does not see what it is shown.
+    Where none may be asked, stand-ins take the places of answers that are missing, and their number
+    is told. Raises BuildError where a model does not see what it is shown.
     """
     recipe = workshop.recipe
     told = list(blocks)
@@ -56,14 +57,14 @@ def caption_blocks(
     for number, config in enumerate(recipe.caption):
         one = pass_of(workshop, number, config)
         parts = parts_of(workshop, one, told, drops)
+        lacking: dict[int, int] = {}
         if may_ask:
             parts = _finished(workshop, one, parts)
-        lacking = [part for part in parts if part.done is None]
-        kept = KeptAnswers(workshop.store) if lacking else None
+        else:
+            parts, lacking = _supposed(workshop, one, parts)
         for part in parts:
-            told[part.place] = _after(workshop, part, kept)
-            # from here on the table itself has them
-            drops[part.place] = {} if part.done else part.drops
+            told[part.place] = _after(part, lacking.get(part.place, 0))
+            drops[part.place] = {}  # from here on the table itself has them
     return told
 
 
@@ -108,6 +109,41 @@ def _finished(workshop: Workshop, one: Pass, parts: Sequence[Part]) -> list[Part
     answers = KeptAnswers(store)
     heard = {place: _heard(answers, faults, table) for place, table in asked.items()}
     heard = with_scores(workshop, one, todo, heard)
+    return _decided(workshop, one, parts, heard)
+
+
+def _supposed(
+    workshop: Workshop, one: Pass, parts: Sequence[Part]
+) -> tuple[list[Part], dict[int, int]]:
+    """All parts done as far as answers are there, with stand-ins for the others; by place how many
+    are missing. A key of its own keeps such tables apart.
+    """
+    todo = [part for part in parts if part.done is None]
+    if not todo:
+        return list(parts), {}
+    store, kept = workshop.store, KeptAnswers(workshop.store)
+    supposed: dict[int, Part] = {}
+    heard: dict[int, Heard] = {}
+    lacking: dict[int, int] = {}
+    for part in todo:
+        asked = store.read("asked", part.asked.key)
+        missing = kept.missing(_keys(asked))
+        found = _heard(kept, {}, asked)
+        texts = [key for key in asked.column("key").to_pylist() if key not in found.answers]
+        stand_in = stand_in_answer(one.asking.config.task)
+        heard[part.place] = Heard({**dict.fromkeys(texts, stand_in), **found.answers})
+        key = spec_digest({"stage": "supposed", "captioned": part.key, "missing": missing})
+        supposed[part.place] = replace(part, key=key)
+        lacking[part.place] = len(missing)
+    return _decided(
+        workshop, one, [supposed.get(part.place, part) for part in parts], heard
+    ), lacking
+
+
+def _decided(
+    workshop: Workshop, one: Pass, parts: Sequence[Part], heard: Mapping[int, Heard]
+) -> list[Part]:
+    """All parts done, from what was heard of those that are not."""
     tasks = [
         DecideTask(
             surveyed=part.block.surveyed.key,
@@ -117,9 +153,10 @@ def _finished(workshop: Workshop, one: Pass, parts: Sequence[Part]) -> list[Part
             asking=one.asking,
             key=part.key,
             surveyed_key=part.surveyed_key,
-            store=store,
+            store=workshop.store,
         )
-        for part in todo
+        for part in parts
+        if part.done is None
     ]
     made = {pair[0].key: pair for pair in workshop.run("captioned", run_decide, tasks)}
     return [part if part.done else replace(part, done=made[part.key]) for part in parts]
@@ -174,17 +211,14 @@ def _heard(answers: KeptAnswers, faults: Mapping[str, Drop], asked: pa.Table) ->
     return Heard(answers.of(keys), {key: faults[key] for key in keys if key in faults})
 
 
-def _after(workshop: Workshop, part: Part, kept: KeptAnswers | None) -> Block:
-    """The block after a pass, or with the number of answers that it lacks."""
+def _after(part: Part, lacking: int) -> Block:
+    """The block after a pass, and how many answers it lacks."""
+    assert part.done is not None  # made before
     block = part.block
-    if part.done is None:
-        assert kept is not None
-        lacking = kept.missing(_keys(workshop.store.read("asked", part.asked.key)))
-        return replace(block, unanswered=block.unanswered + len(lacking))
-    surveyed = part.done[1]
     return replace(
         block,
-        surveyed=surveyed,
+        surveyed=part.done[1],
         before_caption=block.before_caption or block.surveyed,
         captions=(*block.captions, part.asked, *part.done),
+        unanswered=block.unanswered + lacking,
     )

@@ -85,6 +85,12 @@ class Workshop:
             vars(other)[name] = getattr(self, name)
         return other
 
+    def judging(self, blocks: Sequence[Block]) -> Workshop:
+        """The same, or where answers of models are missing one that judges no text by clauses."""
+        if not any(block.unanswered for block in blocks):
+            return self
+        return self.with_select(self.recipe.select.before_captions(self.recipe.signals))
+
     def run(
         self, stage: str, function: Callable[[Spec], Result], specs: Sequence[Spec]
     ) -> Iterator[Result]:

@@ -114,9 +114,10 @@ def _packed(samples: int, instances: int) -> str:
 
 
 def _unanswered(partitions: Sequence[Partition]) -> Rows:
-    """What a build would ask first; samples are counted with the texts that they have."""
+    """What a build would ask first."""
     count = sum(block.unanswered for one in partitions for block in one.blocks)
-    return [("requests to caption models", f"{count:,}, not asked yet")] if count else []
+    what = f"{count:,}, not asked yet: planned with stand-ins, which no clause on texts judges"
+    return [("requests to caption models", what)] if count else []
 
 
 def _clauses(workshop: Workshop, partitions: Sequence[Partition]) -> Rows:
@@ -128,7 +129,8 @@ def _clauses(workshop: Workshop, partitions: Sequence[Partition]) -> Rows:
         drop = selected.column("drop")
         asked = pc.fill_null(pc.equal(drop, Reason.FILTERED.value), True).to_numpy()
         first = 0
-        blocks = clause_failures(workshop, partition.blocks, partition.measured)
+        judging = workshop.judging(partition.blocks)
+        blocks = clause_failures(judging, partition.blocks, partition.measured)
         for (_, failed), block in zip(blocks, partition.blocks, strict=True):
             rows = asked[first : first + block.surveyed.rows]
             first += block.surveyed.rows

@@ -24,6 +24,7 @@ from workers.captioning.checks import (
     question_pairs,
     same_answer,
 )
+from workers.captioning.config import Task
 from workers.captioning.prompts import prompt_name
 from workers.captioning.spoken import (
     Turns,
@@ -88,6 +89,30 @@ def caption(
         surveyed = surveyed.set_column(place, column, pa.array(values, column.type))
     captioned = pa.Table.from_pylist(rows, CAPTIONED)
     return conform(captioned, CAPTIONED), conform(surveyed, SURVEYED)
+
+
+def stand_in_answer(task: Task) -> Record:
+    """What a plan takes for an answer that is not there yet: as long as such answers often are."""
+    text = " ".join(_SENTENCES)
+    if task == "questions":
+        text = json.dumps([{"question": "What is there?", "answer": one} for one in _SENTENCES[:3]])
+    return {**_NO_ANSWER, "text": text, "finish": "stop"}
+
+
+_SENTENCES = (
+    "A woman in a red coat walks with a small dog along a quiet street past an old house.",
+    "Behind her two children sit on a wooden bench and look into a large green book.",
+    "The sign above the door of the shop reads 'Fresh bread' in white letters on blue.",
+    "It has rained, and the light of the lamps is mirrored on the wet stones.",
+)
+_NO_ANSWER: Record = {
+    "text": "",
+    "answered_by": "",
+    "finish": "",
+    "latency_ms": 0,
+    "prompt_tokens": 0,
+    "answer_tokens": 0,
+}
 
 
 def blank_agreement(
@@ -185,10 +210,8 @@ def _records(
             "seed": asking.seed,
         }
     )
-    empty = {"text": "", "answered_by": "", "finish": ""}
-    counts = dict.fromkeys(("latency_ms", "prompt_tokens", "answer_tokens"), 0)
     for one in verdicts:
-        answer = one.answer or {**empty, **counts}
+        answer = one.answer or _NO_ANSWER
         slot = one.ask.slot
         # of several answers about a sample some may be good
         kept = "original" if one.fault and decision == "caption" else decision
@@ -202,7 +225,7 @@ def _records(
             "prompt_version": prompt_name(config.task, asking.prompt),
             "parameters": parameters,
             "key": one.ask.key,
-            **{name: answer[name] for name in ("answered_by", "finish", *counts)},
+            **{name: answer[name] for name in _NO_ANSWER if name != "text"},
             "original_score": score[0] if score else None,
             "score": score[1] if score else None,
             "blank_agrees": one.blank_agrees,

@@ -22,7 +22,7 @@ from pipelines.explain import caption_rows, explain
 from pipelines.gc import Limits, collect
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
-from pipelines.summary import of_manifest
+from pipelines.summary import of_manifest, of_plan
 from pipelines.verify import verify
 from schemas.errors import BuildError, RecipeError, TransientError
 from tests.caption_server import CaptionServer, Reply, completion, described, served, shown
@@ -365,16 +365,41 @@ def test_an_answer_to_a_blank_picture_is_rejected(tmp_path: Path, server: Captio
 
 
 def test_a_plan_asks_nothing(tmp_path: Path, server: CaptionServer) -> None:
-    """Before captions are there it counts what a build will ask; then it plans with them."""
+    """Before captions are there it counts what a build will ask, and takes stand-ins for them, that
+    no clause on texts judges; then it plans with them.
+    """
     source(tmp_path)
-    workshop = Workshop(load_recipe(recipe(tmp_path, passed(server))), Here())
-    [partition] = plan(workshop, call)
-    assert sum(block.unanswered for block in partition.blocks) == 8
+    select = "where = ['min_side >= 60 or videos > 0', 'answer_chars < 60']"
+    workshop = Workshop(load_recipe(recipe(tmp_path, passed(server), select)), Here())
+    [partition] = planned = plan(workshop, call)
+    rows = dict(of_plan(workshop, planned))
+    assert rows["requests to caption models"].startswith("5, not asked yet")
+    assert (rows["packed"], rows["dropped: filtered"]) == ("6", "4")
+    assert "clause: answer_chars < 60" not in rows
     assert server.bodies == []
-    made = built(tmp_path, passed(server))
-    [partition] = plan(Workshop(workshop.recipe, Here()), call)
-    assert sum(block.unanswered for block in partition.blocks) == 0
+    made = built(tmp_path, passed(server), select)
+    assert len(server.bodies) == 5
+    workshop = Workshop(workshop.recipe, Here())
+    [partition] = planned = plan(workshop, call)
+    rows = dict(of_plan(workshop, planned))
+    assert "requests to caption models" not in rows
+    assert rows["clause: answer_chars < 60"].startswith("2 fail it")
     assert [partition.sized.digest] == made.manifest.partitions[0].stages["sized"]
+
+
+def test_a_plan_takes_the_answers_that_are_there(tmp_path: Path, server: CaptionServer) -> None:
+    source(tmp_path, 6)
+    built(tmp_path, passed(server))
+    count = len(server.bodies)
+    source(tmp_path, 9)
+    second = passed(server, "language = 'de'\nlength_ratio = [0.1, 9.0]", "translate")
+    questions = passed(server, task="questions")
+    path = recipe(tmp_path, passed(server) + second + questions)
+    [partition] = plan(Workshop(load_recipe(path), Here()), call)
+    # captions of three pictures, translations of twelve texts or more, questions about all that
+    # is shown
+    assert sum(block.unanswered for block in partition.blocks) >= 3 + 12 + 12
+    assert len(server.bodies) == count
 
 
 def test_new_records_ask_only_about_themselves(tmp_path: Path, server: CaptionServer) -> None:
