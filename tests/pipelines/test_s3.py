@@ -27,6 +27,7 @@ from pipelines.steps import Workshop
 from pipelines.verify import verify
 from schemas.errors import BuildError, PublishConflictError, TransientError
 from schemas.manifest import POINTER, manifest_name
+from tests.caption_server import described, served
 from tests.s3_server import SECRET, copy_tree, s3_server, use
 from tests.tiny_source import digests, encoded, picture, write_recipe, write_source
 from tests.workers.storage.faulty_proxy import FaultyProxy, Spoiled, upload
@@ -180,6 +181,25 @@ def test_a_cache_may_lie_elsewhere(lab: Lab) -> None:
     there = lab.at_s3(How(extra=f"cache = '{lab.disk}/a-cache'\n"))
     assert there.manifest == here.manifest
     assert [name for name, _ in lab.out.list() if name.startswith(".cache")] == []
+
+
+def test_captions_are_recorded_at_s3(lab: Lab) -> None:
+    """Answers of a model that sees nothing are forgotten; the others are not asked for again."""
+    with served() as server:
+        caption = f"[[caption]]\nwhen = 'always'\nmodel = 'm'\nendpoint = '{server.url}'\n"
+        how = How(extra=f"{caption}blank_share = 0.5\n", max_tokens=1024)
+        server.answer = lambda *_: "A view."
+        with pytest.raises(BuildError, match="the same for a blank picture"):
+            lab.at_s3(how)
+        assert not [name for name, _ in lab.out.list() if name.startswith(".cache/answers")]
+        server.answer = described
+        there, here = lab.at_s3(how), lab.on_disk(how)
+        assert digests(there.manifest) == digests(here.manifest)
+        assert explain(lab.out, "tiny/s0001", None)["captions"]
+        assert verify(lab.out).problems == []
+        count = len(server.bodies)
+        again = lab.at_s3(How(extra=how.extra, max_tokens=1024, engine=NoWork()))
+        assert (again.new, len(server.bodies)) == (False, count)
 
 
 def test_a_changed_picture_costs_its_block_and_the_shards(lab: Lab) -> None:
