@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.console import outcome_of, print_rows, progress_bars, show_built
+from flows.console import outcome_of, print_rows, print_table, progress_bars, show_built
 from flows.lists import lists
 from flows.operate import operations
 from flows.options import DatasetPlace, Json, Partitions, RecipePath, Workers, told
-from schemas.errors import PatchpackError
+from schemas.errors import PatchpackError, RecipeError
 
 app = typer.Typer(
     name="flows",
@@ -60,14 +60,26 @@ def plan(
     recipe: RecipePath,
     partition: Partitions = None,
     workers: Workers = None,
+    policies: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare these on the recipe's data instead: qwen2_vl,internvl?max_num=6",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """What a build would hold and what it would do, beside the published version.
 
     Tokens, packs, fill and drops; source files that are new, changed or gone; payloads to render
     and shards to write with modelled bytes. No pixel is decoded. New and changed files are surveyed
-    and tokenized, which is kept for the build. With --partition, what `backfill` would do.
+    and tokenized, which is kept for the build. With --partition, what `backfill` would do. With
+    --policies one line for each of them: tokens of a sample by percentile, packs, fill, what is too
+    long, what is left of the pixels, modelled work of the language model and of the tower.
     """
+    if policies is not None:
+        _compare_policies(recipe, policies, workers, as_json=as_json)
+        return
     from pipelines import summary
     from pipelines.build import call
     from pipelines.costs import plan_costs, rows_of
@@ -101,6 +113,32 @@ def plan(
         return
     print_rows([*rows, *rows_of(costs)])
     print_rows(drops)
+
+
+def _compare_policies(recipe: Path, policies: str, workers: int | None, *, as_json: bool) -> None:
+    from pipelines.build import call
+    from pipelines.engine import RayEngine
+    from pipelines.load_recipe import load_recipe
+    from pipelines.policy_plans import plan_policies, rows_of
+    from pipelines.steps import Workshop
+
+    with told():
+        names = [name for name in (one.strip() for one in policies.split(",")) if name]
+        recipes = {name: load_recipe(recipe, name) for name in names}
+        if not recipes:
+            raise RecipeError("--policies: expected kinds, as qwen2_vl,internvl?max_num=6")
+        engine = RayEngine(workers)
+        try:
+            with progress_bars(quiet=as_json) as progress:
+                workshop = Workshop(load_recipe(recipe), engine, progress)
+                plans = list(plan_policies(workshop, call, recipes))
+        finally:
+            engine.close()
+    if as_json:
+        typer.echo(json.dumps({"policies": [one.as_json() for one in plans]}))
+        return
+    header, *rows = rows_of(plans)
+    print_table(header, rows)
 
 
 def _say(line: str) -> None:

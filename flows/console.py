@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,12 +92,15 @@ def show_built(built: Built, outcome: str, output: str, *, as_json: bool) -> Non
     print(f"{outcome}: {output}")
 
 
+_DIGITS = re.compile(r"[\d,]+(?:\.\d+)?%?")
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns on standard output, numbers to the right."""
     table = [header, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     to_the_right = [
-        all(row[column].replace(",", "").isdecimal() for row in rows) and bool(rows)
+        all(_DIGITS.fullmatch(row[column]) for row in rows) and bool(rows)
         for column in range(len(header))
     ]
     for row in table:

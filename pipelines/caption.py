@@ -27,6 +27,7 @@ from schemas.errors import BuildError
 from workers import caption as stage
 from workers.caption import Drop, Heard, blank_agreement, stand_in_answer
 from workers.captioning.asks import Asking, asks_of
+from workers.region_texts import places_in
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def run_decide(task: DecideTask) -> tuple[Receipt, Receipt]:
     rows = asked_rows(task.store.read("asked", task.asked))
     asks = list(asks_of(surveyed, rows, task.asking))
     captioned, told = stage.caption(surveyed, asks, task.heard, task.drops, task.asking)
-    new = task.store.write("surveyed", task.surveyed_key, told)
+    facts = {"places": places_in(told)}
+    new = task.store.write("surveyed", task.surveyed_key, told, facts=facts)
     return task.store.write("captioned", task.key, captioned), new
 
 

@@ -30,8 +30,10 @@ from workers.signals.model_config import ClassificationSignal, SimilaritySignal
 from workers.text_config import TextConfig
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, policy: str | None = None) -> Recipe:
     """The recipe in a TOML file; relative paths in it are relative to the working directory.
+
+    With `policy`, written `kind?key=value&key=value`, that one stands in place of its own.
 
     Raises RecipeError, one line naming the file, the key and the allowed values.
     """
@@ -41,6 +43,9 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not TOML: {error}") from error
+    if policy is not None:
+        kind, _, settings = policy.partition("?")
+        raw["policy"] = [policy_settings(kind, [one for one in settings.split("&") if one])]
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
@@ -50,19 +55,25 @@ def load_recipe(path: Path) -> Recipe:
 
 def load_policy(kind: str, settings: Sequence[str]) -> Policy:
     """A policy by its kind and `key=value` settings, values as in TOML. Raises RecipeError."""
-    raw: dict[str, object] = {"kind": kind}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise RecipeError(f"--set {setting}: expected key=value")
-        try:
-            raw[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            raw[key] = value
+    raw = policy_settings(kind, settings)
     try:
         return TypeAdapter[Policy](PolicyConfig).validate_python(raw)
     except ValidationError as error:
         raise RecipeError(_explain_all(error, "policy", 0, "policy")) from None
+
+
+def policy_settings(kind: str, settings: Sequence[str]) -> dict[str, object]:
+    """Kind and settings as a recipe has them. Raises RecipeError for what is no `key=value`."""
+    raw: dict[str, object] = {"kind": kind}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"policy {kind}: {setting}: expected key=value")
+        try:
+            raw[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            raw[key] = value
+    return raw
 
 
 def _explain_all(error: ValidationError, *section: str | int) -> str:

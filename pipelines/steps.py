@@ -80,8 +80,14 @@ class Workshop:
 
     def with_select(self, select: Select) -> Workshop:
         """The same surroundings for a recipe that selects otherwise."""
-        other = replace(self, recipe=self.recipe.model_copy(update={"select": select}))
-        for name in ("store", "rendered", "output", "sources", "rules"):
+        other = self.with_recipe(self.recipe.model_copy(update={"select": select}))
+        vars(other)["rules"] = self.rules
+        return other
+
+    def with_recipe(self, recipe: Recipe) -> Workshop:
+        """The same surroundings for a recipe with the same sources and output."""
+        other = replace(self, recipe=recipe)
+        for name in ("store", "rendered", "output", "sources"):
             vars(other)[name] = getattr(self, name)
         return other
 

@@ -18,6 +18,7 @@ from schemas.digest import spec_digest
 from schemas.errors import RecipeError
 from schemas.libraries import version
 from workers import survey as stage
+from workers.region_texts import places_in
 from workers.sources import folder, parquet, webdataset
 from workers.sources.block import Block as Range
 from workers.sources.sample import Sample
@@ -69,7 +70,8 @@ def run_survey(task: SurveyTask) -> Receipt:
         table, inputs = stage.survey(spec, _samples(task))
     states = {read.path: FileState(read.path, read.size, read.version) for read in inputs}
     states |= {state.path: state for state in task.states}
-    return task.store.write("surveyed", task.key, table, tuple(states.values()))
+    facts = {"places": places_in(table)}
+    return task.store.write("surveyed", task.key, table, tuple(states.values()), facts)
 
 
 def _samples(task: SurveyTask) -> Iterator[tuple[Sample, str]]:

@@ -74,10 +74,17 @@ def _task(
         {
             "stage": "tokenize",
             "version": stage.VERSION,
-            "text": shape,
+            "text": {name: value for name, value in shape.items() if name not in _idle(block)},
             "prompt_suffix": suffix,
             "surveyed": block.surveyed.digest,
             **draws,
         }
     )
     return TokenizeTask(block.surveyed.key, config, key, store)
+
+
+def _idle(block: Block) -> tuple[str, ...]:
+    """Settings that shape no token of a block: a family's tokens come in when media are sized, and
+    the way of regions matters where there are some.
+    """
+    return ("family",) if block.surveyed.facts.get("places", 1) else ("family", "regions")

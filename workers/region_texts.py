@@ -29,6 +29,13 @@ class RegionTexts:
     faults: Mapping[int, str] = field(default_factory=dict)
 
 
+def places_in(surveyed: pa.Table) -> int:
+    """How many boxes and points the texts of a block name."""
+    parts = flat(pc.struct_field(flat(one_chunk(surveyed.column("turns"))), "parts"))
+    lengths = pc.list_value_length(pc.struct_field(parts, "xy")).fill_null(0).to_numpy()
+    return int(np.count_nonzero(lengths))
+
+
 def region_texts(surveyed: pa.Table, way: Regions) -> RegionTexts:
     """The texts of a block's regions."""
     rows = one_chunk(surveyed.column("turns"))
