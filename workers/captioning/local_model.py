@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from PIL import Image
 
-from schemas.errors import BuildError, RecipeError
+from schemas.errors import BuildError
 from workers.captioning.answered import Answer, NoAnswer, Request, Tell
 from workers.captioning.config import Caption
 from workers.faults import Fault
+from workers.signals.loading import PIL, SAFE, loaded, on_device
 
 
 class LocalModel:
@@ -28,19 +29,11 @@ class LocalModel:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         self._config, self._seed = config, seed
-        if config.device == "cuda" and not torch.cuda.is_available():
-            raise RecipeError('caption.device: there is no cuda here; "cpu" needs none')
-        try:
-            processors: Any = AutoProcessor
-            self._processor = processors.from_pretrained(directory, backend="pil")
-            model: Any = AutoModelForImageTextToText.from_pretrained(
-                directory, use_safetensors=True, dtype="auto"
-            )
-        except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-            why = " ".join(str(error).split())[:300]
-            raise RecipeError(f'caption.model = "{config.model}": {why}') from error
+        key = f'caption.model = "{config.model}"'
+        self._processor = loaded(key, directory, AutoProcessor, PIL)
+        model = loaded(key, directory, AutoModelForImageTextToText, {**SAFE, "dtype": "auto"})
         self._processor.tokenizer.padding_side = "left"  # answers begin where prompts end
-        self._model = model.to(config.device).eval()
+        self._model = on_device(key, model, config.device)
 
     def run(self, requests: Iterable[Request], tell: Tell) -> None:
         """As `Backend`."""

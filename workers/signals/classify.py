@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from schemas.errors import RecipeError
-from workers.signals.loading import loaded, on_device
+from workers.signals.loading import PIL, SAFE, loaded, on_device
 
 
 class Classifier:
@@ -25,8 +25,8 @@ class Classifier:
         from transformers import AutoImageProcessor, AutoModelForImageClassification
 
         self._device, self.batch = device, batch
-        self._processor = loaded(key, directory, AutoImageProcessor, backend="pil")
-        model = loaded(key, directory, AutoModelForImageClassification, use_safetensors=True)
+        self._processor = loaded(key, directory, AutoImageProcessor, PIL)
+        model = loaded(key, directory, AutoModelForImageClassification, SAFE)
         labels = {str(name): int(number) for number, name in model.config.id2label.items()}
         if len(labels) > 1 and label not in labels:
             known = ", ".join(list(labels)[:20])

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from schemas.errors import RecipeError
 
+PIL: Mapping[str, Any] = {"backend": "pil"}
+"""Of processors of pictures: the backend that is there everywhere."""
+SAFE: Mapping[str, Any] = {"use_safetensors": True}
+"""Of weights: the older format is a pickle."""
 
-def loaded(key: str, directory: str, kind: Any, **settings: Any) -> Any:
-    """`kind.from_pretrained`. Raises RecipeError naming `key` where the files do not fit."""
+
+def loaded(key: str, directory: str, kind: Any, settings: Mapping[str, Any]) -> Any:
+    """`kind.from_pretrained`, never with code that comes with a checkpoint.
+
+    Raises RecipeError naming `key` where the files do not fit.
+    """
     try:
-        return kind.from_pretrained(directory, **settings)
+        return kind.from_pretrained(directory, trust_remote_code=False, **settings)
     except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
         why = " ".join(str(error).split())[:300]
         raise RecipeError(f"{key}: {directory}: {why}") from error

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from schemas.errors import RecipeError
-from workers.signals.loading import loaded, on_device
+from workers.signals.loading import PIL, SAFE, loaded, on_device
 
 
 class Similarity:
@@ -22,8 +22,8 @@ class Similarity:
         from transformers import AutoModel, AutoProcessor
 
         self._device, self.batch = device, batch
-        self._processor = loaded(key, directory, AutoProcessor, backend="pil")
-        model = loaded(key, directory, AutoModel, use_safetensors=True)
+        self._processor = loaded(key, directory, AutoProcessor, PIL)
+        model = loaded(key, directory, AutoModel, SAFE)
         if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
             what = f"{type(model).__name__} has no image and text embeddings, as CLIP and SigLIP"
             raise RecipeError(f"{key}: {what}")
