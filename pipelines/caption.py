@@ -15,8 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.ask import ask
-from pipelines.caption_parts import Drops, Part, Pass, asked_rows, parts_of, pass_of
-from pipelines.caption_scores import with_scores
+from pipelines.caption_parts import (
+    Drops,
+    Part,
+    Pass,
+    Said,
+    asked_rows,
+    keys_of,
+    parts_of,
+    pass_of,
+)
+from pipelines.caption_scores import read_scores, score
 from pipelines.kept_answers import KeptAnswers
 from pipelines.select import Outside, select_partition
 from pipelines.signals import measure
@@ -25,7 +34,7 @@ from pipelines.store import Receipt, Store
 from schemas.digest import spec_digest
 from schemas.errors import BuildError
 from workers import caption as stage
-from workers.caption import Drop, Heard, blank_agreement, stand_in_answer
+from workers.caption import Drop, blank_agreement, stand_in_answer
 from workers.captioning.asks import Asking, asks_of
 from workers.region_texts import places_in
 
@@ -37,11 +46,13 @@ class DecideTask:
     surveyed: str
     asked: str
     drops: Drops
-    heard: Heard
+    said: Said
     asking: Asking
     key: str
     surveyed_key: str
     store: Store
+    scored: str = ""
+    """Key of the scores that decide, where some do."""
 
 
 def caption_blocks(
@@ -72,9 +83,12 @@ def caption_blocks(
 def run_decide(task: DecideTask) -> tuple[Receipt, Receipt]:
     """Make CAPTIONED and the new SURVEYED of a block, and keep both."""
     surveyed = task.store.read("surveyed", task.surveyed)
-    rows = asked_rows(task.store.read("asked", task.asked))
-    asks = list(asks_of(surveyed, rows, task.asking))
-    captioned, told = stage.caption(surveyed, asks, task.heard, task.drops, task.asking)
+    asked = task.store.read("asked", task.asked)
+    asks = list(asks_of(surveyed, asked_rows(asked), task.asking))
+    heard = task.said.heard(task.store, asked)
+    if task.scored:
+        heard = replace(heard, scores=read_scores(task.store, task.scored))
+    captioned, told = stage.caption(surveyed, asks, heard, task.drops, task.asking)
     facts = {"places": places_in(told)}
     new = task.store.write("surveyed", task.surveyed_key, told, facts=facts)
     return task.store.write("captioned", task.key, captioned), new
@@ -109,9 +123,9 @@ def _finished(workshop: Workshop, one: Pass, parts: Sequence[Part]) -> list[Part
     _prove(workshop, one, controlled.values())
     faults |= _ask_missing(workshop, one, todo, asked)
     answers = KeptAnswers(store)
-    heard = {place: _heard(answers, faults, table) for place, table in asked.items()}
-    heard = with_scores(workshop, one, todo, heard)
-    return _decided(workshop, one, parts, heard)
+    said = {place: _said(answers, faults, table) for place, table in asked.items()}
+    scored = score(workshop, one, todo, said)
+    return _decided(workshop, one, parts, said, scored)
 
 
 def _supposed(
@@ -125,37 +139,39 @@ def _supposed(
         return list(parts), {}
     store, kept = workshop.store, KeptAnswers(workshop.store)
     supposed: dict[int, Part] = {}
-    heard: dict[int, Heard] = {}
+    said: dict[int, Said] = {}
     lacking: dict[int, int] = {}
     for part in todo:
         asked = store.read("asked", part.asked.key)
-        missing = kept.missing(_keys(asked))
-        found = _heard(kept, {}, asked)
-        texts = [key for key in asked.column("key").to_pylist() if key not in found.answers]
+        missing = kept.missing(keys_of(asked))
         stand_in = stand_in_answer(one.asking.config.task)
-        heard[part.place] = Heard({**dict.fromkeys(texts, stand_in), **found.answers})
+        said[part.place] = replace(_said(kept, {}, asked), stand_in=stand_in)
         key = spec_digest({"stage": "supposed", "captioned": part.key, "missing": missing})
         supposed[part.place] = replace(part, key=key)
         lacking[part.place] = len(missing)
-    return _decided(
-        workshop, one, [supposed.get(part.place, part) for part in parts], heard
-    ), lacking
+    there = [supposed.get(part.place, part) for part in parts]
+    return _decided(workshop, one, there, said, {}), lacking
 
 
 def _decided(
-    workshop: Workshop, one: Pass, parts: Sequence[Part], heard: Mapping[int, Heard]
+    workshop: Workshop,
+    one: Pass,
+    parts: Sequence[Part],
+    said: Mapping[int, Said],
+    scored: Mapping[int, str],
 ) -> list[Part]:
-    """All parts done, from what was heard of those that are not."""
+    """All parts done, from what was said about those that are not."""
     tasks = [
         DecideTask(
             surveyed=part.block.surveyed.key,
             asked=part.asked.key,
             drops=part.drops,
-            heard=heard[part.place],
+            said=said[part.place],
             asking=one.asking,
             key=part.key,
             surveyed_key=part.surveyed_key,
             store=workshop.store,
+            scored=scored.get(part.place, ""),
         )
         for part in parts
         if part.done is None
@@ -164,13 +180,18 @@ def _decided(
     return [part if part.done else replace(part, done=made[part.key]) for part in parts]
 
 
+def _said(answers: KeptAnswers, faults: Mapping[str, Drop], asked: pa.Table) -> Said:
+    keys = keys_of(asked)
+    return Said(answers.files(keys), {key: faults[key] for key in keys if key in faults})
+
+
 def _ask_missing(
     workshop: Workshop, one: Pass, todo: Sequence[Part], asked: Mapping[int, pa.Table]
 ) -> dict[str, Drop]:
     """Ask what has no answer yet of these ASKED tables; the faults by key."""
     kept = KeptAnswers(workshop.store)
     wanted = [
-        (part.block, asked_rows(asked[part.place]), kept.missing(_keys(asked[part.place])))
+        (part.block, asked_rows(asked[part.place]), kept.missing(keys_of(asked[part.place])))
         for part in todo
     ]
     return ask(workshop, one.asking, one.directory, wanted)
@@ -185,10 +206,10 @@ def _prove(workshop: Workshop, one: Pass, controlled: Iterable[pa.Table]) -> Non
     pairs = list(
         zip(table.column("key").to_pylist(), table.column("blank_key").to_pylist(), strict=True)
     )
-    checked, agreed = blank_agreement(pairs, kept.of(_keys(table)))
+    checked, agreed = blank_agreement(pairs, kept.of(keys_of(table)))
     config = one.asking.config
     if agreed > config.max_blank_agreement * checked:
-        kept.forget(_keys(table))
+        kept.forget(keys_of(table))
         what = f"{agreed} of {checked} answers of {config.model}"
         where = f" at {config.endpoint}" if config.endpoint else ""
         limit = f"more than max_blank_agreement = {config.max_blank_agreement}"
@@ -200,17 +221,6 @@ def _prove(workshop: Workshop, one: Pass, controlled: Iterable[pa.Table]) -> Non
 
 def _with_control(asked: pa.Table) -> pa.Table:
     return asked.filter(pc.not_equal(asked.column("blank_key"), ""))
-
-
-def _keys(asked: pa.Table) -> list[str]:
-    """Of requests and their controls, each once, in order."""
-    keys = [*asked.column("key").to_pylist(), *asked.column("blank_key").to_pylist()]
-    return [key for key in dict.fromkeys(keys) if key]
-
-
-def _heard(answers: KeptAnswers, faults: Mapping[str, Drop], asked: pa.Table) -> Heard:
-    keys = _keys(asked)
-    return Heard(answers.of(keys), {key: faults[key] for key in keys if key in faults})
 
 
 def _after(part: Part, lacking: int) -> Block:

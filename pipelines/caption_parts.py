@@ -5,11 +5,12 @@ about, and how far each of them is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.kept_answers import read_answers
 from pipelines.plan import policy_spec
 from pipelines.select_recipe import Select
 from pipelines.signals import clause_failures, measure
@@ -18,7 +19,7 @@ from pipelines.store import Receipt, Store
 from schemas.digest import spec_digest
 from schemas.libraries import version
 from workers import caption as stage
-from workers.caption import Drop
+from workers.caption import Drop, Heard, Record
 from workers.captioning import asks as asking_stage
 from workers.captioning.asks import Asking, asked_table, asks_of
 from workers.captioning.config import OPERATION, Caption, WhenSignal
@@ -60,6 +61,25 @@ class Part:
     def surveyed_key(self) -> str:
         """Of the new SURVEYED table."""
         return spec_digest({"stage": "survey", "captioned": self.key})
+
+
+@dataclass(frozen=True)
+class Said:
+    """Where answers about a block lie, and what there is in place of others."""
+
+    files: tuple[str, ...]
+    faults: Mapping[str, Drop] = field(default_factory=dict)
+    stand_in: Record | None = None
+    """Taken for answers that are not there, by a plan."""
+
+    def heard(self, store: Store, asked: pa.Table) -> Heard:
+        """The answers, read."""
+        keys = keys_of(asked)
+        answers = read_answers(store, self.files, keys)
+        if self.stand_in is not None:
+            texts = asked.column("key").to_pylist()
+            answers = {**dict.fromkeys(texts, self.stand_in), **answers}
+        return Heard(answers, self.faults)
 
 
 @dataclass(frozen=True)
@@ -137,6 +157,12 @@ def asked_rows(asked: pa.Table) -> list[int]:
     """The rows that are asked about, in order."""
     rows: list[int] = np.unique(asked.column("row").to_numpy()).tolist()
     return rows
+
+
+def keys_of(asked: pa.Table) -> list[str]:
+    """Of requests and their controls, each once, in order."""
+    keys = [*asked.column("key").to_pylist(), *asked.column("blank_key").to_pylist()]
+    return [key for key in dict.fromkeys(keys) if key]
 
 
 def _spec(asking: Asking) -> dict[str, object]:

@@ -10,12 +10,12 @@ from functools import partial
 
 import pyarrow as pa
 
-from pipelines.caption_parts import Part, Pass, asked_rows
+from pipelines.caption_parts import Part, Pass, Said, asked_rows
 from pipelines.model_signals import pool_of
 from pipelines.steps import StandIn, Workshop, stand_ins
 from pipelines.store import Receipt, Store
 from schemas.digest import spec_digest
-from workers.caption import Heard, sound_captions
+from workers.caption import sound_captions
 from workers.captioning.asks import Asking, asks_of
 from workers.checkpoint import checkpoint
 from workers.media_files import MediaFiles
@@ -40,7 +40,7 @@ class ScoreTask:
 
     surveyed: str
     asked: str
-    heard: Heard
+    said: Said
     asking: Asking
     root: Folder
     stand_in: StandIn | None
@@ -48,12 +48,12 @@ class ScoreTask:
     store: Store
 
 
-def with_scores(
-    workshop: Workshop, one: Pass, todo: Sequence[Part], heard: Mapping[int, Heard]
-) -> dict[int, Heard]:
-    """What was heard of each part, with the scores where they decide."""
+def score(
+    workshop: Workshop, one: Pass, todo: Sequence[Part], said: Mapping[int, Said]
+) -> dict[int, str]:
+    """By place of each part the key of its scores, which are there; nothing where none decide."""
     if one.scorer is None:
-        return dict(heard)
+        return {}
     number = workshop.recipe.signal.index(one.scorer)
     key = f"signal.{number}"
     directory = str(checkpoint(one.scorer.model, f"{key}.model"))
@@ -61,7 +61,7 @@ def with_scores(
         part.place: ScoreTask(
             surveyed=part.block.surveyed.key,
             asked=part.asked.key,
-            heard=heard[part.place],
+            said=said[part.place],
             asking=one.asking,
             root=workshop.sources[part.block.source].root,
             stand_in=part.block.stand_in,
@@ -75,10 +75,7 @@ def with_scores(
     make = partial(make_scorer, one.scorer, key, directory)
     for _ in workshop.run_actors("score", make, missing, pool_of(one.scorer, key)):
         pass
-    return {
-        place: Heard(task.heard.answers, task.heard.faults, _scores(workshop.store, task.key))
-        for place, task in tasks.items()
-    }
+    return {place: task.key for place, task in tasks.items()}
 
 
 def make_scorer(
@@ -92,9 +89,10 @@ def make_scorer(
 
     def run_score(task: ScoreTask) -> Receipt:
         surveyed = task.store.read("surveyed", task.surveyed)
-        rows = asked_rows(task.store.read("asked", task.asked))
-        asks = list(asks_of(surveyed, rows, task.asking))
-        pairs = list(sound_captions(surveyed, asks, task.heard, task.asking))
+        asked = task.store.read("asked", task.asked)
+        asks = list(asks_of(surveyed, asked_rows(asked), task.asking))
+        heard = task.said.heard(task.store, asked)
+        pairs = list(sound_captions(surveyed, asks, heard, task.asking))
         items = surveyed.column("items")
         with MediaFiles(task.root, stand_ins(task.stand_in, task.store)) as files:
             pictures = ShownPictures(files)
@@ -113,6 +111,7 @@ def make_scorer(
     return run_score
 
 
-def _scores(store: Store, key: str) -> dict[int, tuple[float, float]]:
+def read_scores(store: Store, key: str) -> dict[int, tuple[float, float]]:
+    """By row the similarity of the old text and of the new one."""
     rows = store.read("scored", key).to_pylist()
     return {row["row"]: (row["original_score"], row["score"]) for row in rows}

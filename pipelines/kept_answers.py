@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -62,6 +63,17 @@ def journal(store: Store) -> Iterator[Journal]:
         made.write()
 
 
+def read_answers(store: Store, paths: Iterable[str], keys: Collection[str]) -> dict[str, Record]:
+    """The answers of these keys in files, the first one of each."""
+    wanted = pa.array(sorted(keys), pa.string())
+    found: dict[str, Record] = {}
+    for path in paths:
+        table = store.read_at(path)
+        for row in table.filter(pc.is_in(table.column("key"), value_set=wanted)).to_pylist():
+            found.setdefault(row["key"], row)
+    return found
+
+
 class KeptAnswers:
     """The answers that a cache holds when this is made."""
 
@@ -83,6 +95,13 @@ class KeptAnswers:
         asked = pa.array(sorted(keys), pa.string())
         rows = pc.index_in(asked, value_set=self._keys).drop_null()
         return {row["key"]: row for row in self._table.take(rows).to_pylist()}
+
+    def files(self, keys: Collection[str]) -> tuple[str, ...]:
+        """The files that answers of these keys lie in, for who reads them elsewhere."""
+        rows = pc.index_in(pa.array(sorted(keys), pa.string()), value_set=self._keys).drop_null()
+        ends = np.cumsum(np.array(self._lengths, np.int64))
+        numbers = np.unique(np.searchsorted(ends, rows.to_numpy(), side="right"))
+        return tuple(self._paths[number] for number in numbers.tolist())
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those of these keys without an answer, each once, in order."""
