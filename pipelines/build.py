@@ -44,6 +44,7 @@ from schemas.columns import Ints
 from schemas.errors import BuildError, RecipeError
 from schemas.manifest import Manifest, PartitionEntry
 from schemas.reasons import Reason
+from workers.benchmark_list import read_benchmark
 
 R = TypeVar("R")
 
@@ -146,6 +147,8 @@ def find(workshop: Workshop, run: RunStage, base: Manifest | None) -> dict[str, 
     """The blocks of every partition, before anything of them is read."""
     text_spec(workshop.recipe.text)  # a missing tokenizer is told before any work,
     bool(workshop.take_down)  # and a missing list
+    for path in workshop.recipe.select.benchmarks:
+        read_benchmark(path)
     known = published_files(workshop.output, base)
     return run("find", lambda: find_blocks(workshop, known))
 

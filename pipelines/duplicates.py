@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -13,7 +13,7 @@ from schemas.digest import spec_digest
 from workers import duplicates as stage
 from workers.duplicates import KNOWN, Keys, joined, keys_of
 
-VERSION = 2
+VERSION = 3
 
 
 def deduplicated(
@@ -36,21 +36,33 @@ def known(
 ) -> Receipt:
     """KNOWN of a partition, for those after it; kept in the cache."""
     store: Store = workshop.store
-    key = spec_digest(
-        {
-            "stage": "known",
-            "version": VERSION,
-            "dedup": workshop.recipe.select.dedup.model_dump(mode="json"),
-            "selected": selected.digest,
-            "surveyed": [block.surveyed.digest for block in blocks],
-            "signals": [one.digests for one in measured],
-        }
+    key = known_key(
+        workshop.recipe.select.dedup.model_dump(mode="json"),
+        selected.digest,
+        [block.surveyed.digest for block in blocks],
+        [digest for one in measured for digest in one.digests],
     )
     if done := store.receipt("known", key):
         return done
     workshop.engine.local()
     table = store.read("selected", selected.key)
     return store.write("known", key, stage.known_of(table, _keys(workshop, blocks, measured)))
+
+
+def known_key(
+    dedup: Mapping[str, object], selected: str, surveyed: Sequence[str], signals: Sequence[str]
+) -> str:
+    """Where they are kept, by the section of the recipe and the digests of the tables."""
+    return spec_digest(
+        {
+            "stage": "known",
+            "version": VERSION,
+            "dedup": dedup,
+            "selected": selected,
+            "surveyed": surveyed,
+            "signals": signals,
+        }
+    )
 
 
 def _keys(workshop: Workshop, blocks: Sequence[Block], measured: Sequence[Measured]) -> Keys:

@@ -4,7 +4,8 @@ The cache lies in `.cache` of the data set and serves it alone. A build could ma
 so a mistake here costs time and nothing else. Kept is what a build of the published version would
 look for:
 
-- tables whose content the manifest names, and what follows from these: ids and addresses;
+- tables whose content the manifest names, and what follows from these: ids, addresses, and what
+  later partitions may not repeat;
 - containers of payloads with at least one that such a table of addresses asks for; all of them,
   where the addresses of a partition are not there, as then nobody knows;
 - of every source file of the version the newest index, and the bytes that were unpacked for it.
@@ -23,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.duplicates import known_key
 from pipelines.plan import ids_key
 from pipelines.published import published_files
 from pipelines.recipe import Output
@@ -39,7 +41,7 @@ NAMED = ("surveyed", "signals", "asked", "captioned", "tokenized", "selected", "
 """Stages whose tables a manifest names by their content."""
 
 _FILE = re.compile(
-    rf"{re.escape(CACHE)}/(indexed|ids|addressed|contaminated|rendered|scored|unpacked|redo|{'|'.join(NAMED)})"
+    rf"{re.escape(CACHE)}/(indexed|ids|known|addressed|contaminated|rendered|scored|unpacked|redo|{'|'.join(NAMED)})"
     r"/([0-9a-f]{32})\.(?:arrow|json|bin|tar)"
 )
 _READERS = 16
@@ -72,6 +74,7 @@ def unneeded(
         ("ids", ids_key(entry.stages.get("as_found", entry.stages["surveyed"]))[:32])
         for entry in manifest.partitions
     }
+    tables |= {("known", _known(manifest, entry)) for entry in manifest.partitions}
     addressed = {("addressed", _addresses(manifest, entry)) for entry in manifest.partitions}
     needed = tables | addressed | _indexes(root, manifest, written_s)
     notes = []
@@ -118,6 +121,14 @@ def _receipts(root: Folder, names: Collection[Name]) -> list[tuple[Name, dict[st
 
     with ThreadPoolExecutor(_READERS) as pool:
         return list(zip(names, pool.map(read, names), strict=True))
+
+
+def _known(manifest: Manifest, entry: PartitionEntry) -> str:
+    """How a build of the recipe names what later partitions may not repeat of a partition."""
+    [selected] = entry.stages["selected"]
+    surveyed, signals = entry.stages["surveyed"], entry.stages.get("signals", [])
+    dedup = manifest.recipe["select"].get("dedup", {})
+    return known_key(dedup, selected, surveyed, signals)[:32]
 
 
 def _addresses(manifest: Manifest, entry: PartitionEntry) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 from PIL import Image
 
 from pipelines.build import build, call
+from pipelines.engine import NoWork
+from pipelines.gc import Limits, collect
 from pipelines.load_recipe import load_recipe
 from pipelines.steps import Workshop
 from tests.pipelines.conftest import Here, Recorder
 from tests.tiny_source import asked, encoded, ledger_rows, write_records
 from workers.near_duplicates import NONE, near_duplicates
+from workers.storage.folder import folder_of
 
 
 def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
@@ -107,6 +111,20 @@ def test_a_partition_is_held_against_earlier_ones_only(tmp_path: Path) -> None:
     assert engine.asked["run_render"] == 1
     assert engine.asked["run_assemble"] == 2  # of the third day
     assert dropped(tmp_path, select, only=["date=2"]) == again
+
+
+def test_gc_keeps_what_later_partitions_may_not_repeat(tmp_path: Path) -> None:
+    """And no more: after another limit the tables of the first are gone."""
+    two_days(tmp_path)
+    dropped(tmp_path, "dedup = { near_bits = 6 }")
+    dropped(tmp_path, "dedup = { near_bits = 4 }")
+    known = tmp_path / "out" / ".cache" / "known"
+    assert len(list(known.glob("*.arrow"))) == 4
+    limits = Limits(keep=1, cache=True, before_s=time.time() + 3600)
+    collect(folder_of(str(tmp_path / "out")), limits)
+    assert len(list(known.glob("*.arrow"))) == 2
+    made = build(Workshop(load_recipe(tmp_path / "recipe.toml"), NoWork()), call)
+    assert not made.new
 
 
 def test_a_filtered_sample_does_not_shadow_another(tmp_path: Path) -> None:
