@@ -45,7 +45,9 @@ def load_recipe(path: Path, policy: str | None = None) -> Recipe:
         raise RecipeError(f"{path}: not TOML: {error}") from error
     if policy is not None:
         kind, _, settings = policy.partition("?")
-        raw["policy"] = [policy_settings(kind, [one for one in settings.split("&") if one])]
+        raw["policy"] = [
+            policy_settings(kind, [one for one in settings.split("&") if one], f"policy {kind}:")
+        ]
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
@@ -55,20 +57,23 @@ def load_recipe(path: Path, policy: str | None = None) -> Recipe:
 
 def load_policy(kind: str, settings: Sequence[str]) -> Policy:
     """A policy by its kind and `key=value` settings, values as in TOML. Raises RecipeError."""
-    raw = policy_settings(kind, settings)
+    raw = policy_settings(kind, settings, "--set")
     try:
         return TypeAdapter[Policy](PolicyConfig).validate_python(raw)
     except ValidationError as error:
         raise RecipeError(_explain_all(error, "policy", 0, "policy")) from None
 
 
-def policy_settings(kind: str, settings: Sequence[str]) -> dict[str, object]:
-    """Kind and settings as a recipe has them. Raises RecipeError for what is no `key=value`."""
+def policy_settings(kind: str, settings: Sequence[str], where: str) -> dict[str, object]:
+    """Kind and settings as a recipe has them.
+
+    Raises RecipeError for what is no `key=value`, with `where` before it.
+    """
     raw: dict[str, object] = {"kind": kind}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise RecipeError(f"policy {kind}: {setting}: expected key=value")
+            raise RecipeError(f"{where} {setting}: expected key=value")
         try:
             raw[key] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
