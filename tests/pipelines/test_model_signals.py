@@ -171,6 +171,20 @@ def test_bad_models(tmp_path: Path, models: Path, signals: str, told: str) -> No
         built(path)
 
 
+def test_weights_that_are_not_there_are_never_made_up(tmp_path: Path, models: Path) -> None:
+    """A tower without its head, and a file that is cut off."""
+    whole = transformers.ViTForImageClassification.from_pretrained(models / "safety")
+    write_classifier(tmp_path / "headless", "safe", "unsafe", "odd")
+    whole.vit.save_pretrained(tmp_path / "tower")
+    weights = (tmp_path / "tower" / "model.safetensors").read_bytes()
+    (tmp_path / "headless" / "model.safetensors").write_bytes(weights)
+    with pytest.raises(RecipeError, match="2 weights of ViTForImageClassification are not in"):
+        Classifier("signal.0", str(tmp_path / "headless"), "cpu", 3, "unsafe")
+    (tmp_path / "headless" / "model.safetensors").write_bytes(weights[:200])
+    with pytest.raises(RecipeError, match=r"signal\.0: .*headless"):
+        Classifier("signal.0", str(tmp_path / "headless"), "cpu", 3, "unsafe")
+
+
 def test_unknown_names_are_refused_with_all_there_are(tmp_path: Path, models: Path) -> None:
     source(tmp_path)
     signals = signal("taste", "classification", models / "taste")

@@ -18,7 +18,7 @@ from schemas.errors import BuildError
 from workers.captioning.answered import Answer, NoAnswer, Request, Tell
 from workers.captioning.config import Caption
 from workers.faults import Fault
-from workers.signals.loading import PIL, SAFE, loaded, on_device
+from workers.signals.loading import PIL, loaded, loaded_model, on_device
 
 
 class LocalModel:
@@ -31,7 +31,7 @@ class LocalModel:
         self._config, self._seed = config, seed
         key = f'caption.model = "{config.model}"'
         self._processor = loaded(key, directory, AutoProcessor, PIL)
-        model = loaded(key, directory, AutoModelForImageTextToText, {**SAFE, "dtype": "auto"})
+        model = loaded_model(key, directory, AutoModelForImageTextToText, {"dtype": "auto"})
         self._processor.tokenizer.padding_side = "left"  # answers begin where prompts end
         self._model = on_device(key, model, config.device)
 

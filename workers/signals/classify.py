@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from schemas.errors import RecipeError
-from workers.signals.loading import PIL, SAFE, loaded, on_device
+from workers.signals.loading import PIL, loaded, loaded_model, on_device
 
 
 class Classifier:
@@ -26,7 +26,7 @@ class Classifier:
 
         self._device, self.batch = device, batch
         self._processor = loaded(key, directory, AutoImageProcessor, PIL)
-        model = loaded(key, directory, AutoModelForImageClassification, SAFE)
+        model = loaded_model(key, directory, AutoModelForImageClassification, {})
         labels = {str(name): int(number) for number, name in model.config.id2label.items()}
         if len(labels) > 1 and label not in labels:
             known = ", ".join(list(labels)[:20])

@@ -9,8 +9,6 @@ from schemas.errors import RecipeError
 
 PIL: Mapping[str, Any] = {"backend": "pil"}
 """Of processors of pictures: the backend that is there everywhere."""
-SAFE: Mapping[str, Any] = {"use_safetensors": True}
-"""Of weights: the older format is a pickle."""
 
 
 def loaded(key: str, directory: str, kind: Any, settings: Mapping[str, Any]) -> Any:
@@ -18,11 +16,26 @@ def loaded(key: str, directory: str, kind: Any, settings: Mapping[str, Any]) -> 
 
     Raises RecipeError naming `key` where the files do not fit.
     """
+    from safetensors import SafetensorError
+
+    faults = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)
     try:
         return kind.from_pretrained(directory, trust_remote_code=False, **settings)
-    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+    except faults as error:
         why = " ".join(str(error).split())[:300]
         raise RecipeError(f"{key}: {directory}: {why}") from error
+
+
+def loaded_model(key: str, directory: str, kind: Any, settings: Mapping[str, Any]) -> Any:
+    """The same of a model, with every weight from the files: transformers fills what is missing, as
+    the head of a checkpoint that is a tower alone, with random numbers.
+    """
+    wanted = {"use_safetensors": True, "output_loading_info": True}
+    model, told = loaded(key, directory, kind, {**wanted, **settings})
+    if missing := sorted(told["missing_keys"]):
+        what = f"{len(missing)} weights of {type(model).__name__} are not in its files"
+        raise RecipeError(f"{key}: {directory}: {what}: {missing[0]}, …")
+    return model
 
 
 def on_device(key: str, model: Any, device: str) -> Any:

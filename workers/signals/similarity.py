@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from schemas.errors import RecipeError
-from workers.signals.loading import PIL, SAFE, loaded, on_device
+from workers.signals.loading import PIL, loaded, loaded_model, on_device
 
 
 class Similarity:
@@ -23,7 +23,7 @@ class Similarity:
 
         self._device, self.batch = device, batch
         self._processor = loaded(key, directory, AutoProcessor, PIL)
-        model = loaded(key, directory, AutoModel, SAFE)
+        model = loaded_model(key, directory, AutoModel, {})
         if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
             what = f"{type(model).__name__} has no image and text embeddings, as CLIP and SigLIP"
             raise RecipeError(f"{key}: {what}")
