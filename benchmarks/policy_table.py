@@ -46,6 +46,8 @@ COMMON = {
 """Meanings that need no string in each file."""
 
 OWN = {
+    "aria.max_image_size": "Pixels of a square's side, 980 or 490.",
+    "aya_vision.image_size": "Pixels of a tile's side.",
     "docowl1_5.add_global_img": "Whether the whole picture comes first.",
     "internvl.downsample_ratio": "0.5: a block of 2 x 2 patches becomes one token.",
     "internvl.min_num_frame": "Fewest frames that are drawn.",
@@ -71,6 +73,11 @@ OWN = {
     "oryx.video_step": "Pixels; sides of a frame are multiples of it.",
     "oryx.video_maxres": "As `maxres`, of a frame.",
     "oryx.video_minres": "As `minres`, of a frame.",
+    "lfm2_vl.encoder_patch_size": "Pixels of a patch's side.",
+    "lfm2_vl.min_tiles": "Fewest tiles of a picture that is cut.",
+    "lfm2_vl.max_tiles": "Most tiles.",
+    "lfm2_vl.max_image_tokens": "Of a view of the smart size.",
+    "ovis2.variant": "Whose code decides.",
     "points1_5.max_pixels": "Of a picture.",
     "qwen2_vl.nframes": "Frames of every video.",
     "qwen2_vl.min_frames": "Fewest frames by `fps`.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,8 @@ class Arrays:
     patch_xyz: Float32  # [x, 3]
     box_item: Int32  # [b]
     boxes_xyxy: Float32  # [b, 4]
+    pieces_item: Int32 = field(default_factory=lambda: np.zeros(0, np.int32))  # [e]
+    pieces: Int32 = field(default_factory=lambda: np.zeros((0, 6), np.int32))  # [e, 6]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,13 @@ ARRAYS: dict[str, Spec] = {
     "patch_xyz": Spec("F32", "xyz_item", (3,)),
     "box_item": Spec("I32", "box_item"),
     "boxes_xyxy": Spec("F32", "box_item", (4,)),
+    "pieces_item": Spec("I32", "pieces_item"),
+    "pieces": Spec("I32", "pieces_item", (6,)),
 }
 """Every array of every pack, also when empty; an axis `*_item` is as long as that column."""
+
+OPTIONAL = frozenset({"pieces_item", "pieces"})
+"""Those that a pack has only where they hold something."""
 
 
 def empty_arrays() -> Arrays:
@@ -169,6 +176,8 @@ def _value_problem(arrays: Arrays) -> tuple[str, str] | None:
             return name, "below 0"
     if not (arrays.runs >= 1).all():
         return "runs", "expected at least 1 everywhere"
+    if (arrays.pieces < 0).any():
+        return "pieces", "below 0"
     crops = arrays.crops_ltrb
     if not (crops[:, :2] < crops[:, 2:]).all():
         return "crops_ltrb", "an empty crop"

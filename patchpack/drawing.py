@@ -119,8 +119,18 @@ def cut(pictures: Sequence[Image.Image], geometry: ItemGeometry) -> list[Image.I
     view, *thumbnail = pictures
     boxes = [(left, top, right, low) for left, top, right, low in geometry["crops_ltrb"]]
     crops = [view.crop(box) for box in boxes] or [view]
+    if pieces := geometry.get("pieces"):
+        crops = [_placed(crop, piece, geometry) for crop, piece in zip(crops, pieces, strict=True)]
     first = geometry["thumbnail"] == "first"
     return [*thumbnail, *crops] if first else [*crops, *thumbnail]
+
+
+def _placed(crop: Image.Image, piece: list[int], drawing: Drawing) -> Image.Image:
+    """A crop resized and pasted on a canvas of its own."""
+    width, height, left, top, *canvas_wh = piece
+    same = crop.size == (width, height)
+    ready = crop if same else resized(crop, (width, height), drawing["resample"])
+    return _pasted(ready, canvas_wh, [left, top], drawing["pad_rgb"])
 
 
 def has_drawn_thumbnail(drawing: Drawing) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from patchpack.arrays import RESAMPLES, THUMBNAIL_SOURCES, THUMBNAILS
 from patchpack.layout import FormatError, Pack
@@ -27,6 +27,8 @@ class Placement(_Sizes):
     """What moves pixels."""
 
     crops_ltrb: list[list[int]]
+    pieces: NotRequired[list[list[int]]]
+    """For each crop its size, place and canvas; few families have any."""
 
 
 class Drawing(_Sizes):
@@ -60,6 +62,7 @@ def item_geometry(pack: Pack, item: int) -> ItemGeometry:
         "thumbnail_resized_wh": arrays.thumbnail_resized_wh[item].tolist(),
         "thumbnail_xy": arrays.thumbnail_xy[item].tolist(),
         "crops_ltrb": arrays.crops_ltrb[arrays.crops_item == item].tolist(),
+        "pieces": arrays.pieces[arrays.pieces_item == item].tolist(),
     }
 
 

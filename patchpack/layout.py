@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from patchpack.arrays import (
     ARRAYS,
+    OPTIONAL,
     PAYLOADS,
     THUMBNAIL_SOURCES,
     Arrays,
@@ -142,7 +143,11 @@ def encode(pack: Pack) -> tuple[bytes, list[memoryview]]:
     """
     header = to_json(pack.header)
     _check(pack)
-    tensors = [Tensor(n, spec.dtype, getattr(pack.arrays, n)) for n, spec in ARRAYS.items()]
+    tensors = [
+        Tensor(name, spec.dtype, getattr(pack.arrays, name))
+        for name, spec in ARRAYS.items()
+        if name not in OPTIONAL or len(getattr(pack.arrays, name))
+    ]
     tensors += [Tensor(f"{p.kind}.{k:05d}", p.dtype, p.data) for k, p in enumerate(pack.payloads)]
     return header, serialize(tensors)
 
@@ -158,10 +163,10 @@ def decode(header: Buffer | dict[str, Any], arrays: Buffer) -> Pack:
         tensors = {tensor.name: tensor for tensor in parse(arrays)}
     except FormatError as error:
         raise FormatError(f"pack {head.key}: {error}") from None
-    missing = [name for name in ARRAYS if name not in tensors]
+    missing = [name for name in ARRAYS if name not in tensors and name not in OPTIONAL]
     if missing:
         raise FormatError(f"pack {head.key}: {missing[0]}: missing")
-    columns = Arrays(**{name: tensors.pop(name).data for name in ARRAYS})
+    columns = Arrays(**{name: tensors.pop(name).data for name in ARRAYS if name in tensors})
     payloads = {name[-5:]: Payload(t.dtype, t.data) for name, t in tensors.items()}
     names = [f"{payloads[key].kind}.{number:05d}" for number, key in enumerate(sorted(payloads))]
     if set(names) != tensors.keys():

@@ -2,7 +2,8 @@
 
 1. source -> resized picture -> its place on the canvas -> the canvas at `view_wh`: a scale and an
    offset in x and in y, whatever filter, intermediate sizes or transposition the pixels take.
-2. A crop moves the origin; the thumbnail has a map of its own, from the source or that canvas.
+2. A crop moves the origin, and a piece resizes and pastes it again; the thumbnail has a map of its
+   own, from the source or that canvas.
 
 Coordinates are continuous: (0, 0) is the top left corner of the top left pixel, so the middle of a
 picture is (w / 2, h / 2), and that of its first pixel (0.5, 0.5). cx and cy of a camera are meant
@@ -42,6 +43,9 @@ def view_maps(source_wh: Sequence[int], placement: Placement) -> list[View]:
     whole = _pasted(source, resized, placement["paste_xy"], canvas)
     whole = _pasted(whole, placement["view_wh"], (0, 0), placement["view_wh"])
     shown = [_cut(whole, box) for box in placement["crops_ltrb"]] or [whole]
+    if pieces := placement.get("pieces"):
+        pairs = zip(shown, pieces, strict=True)
+        shown = [_pasted(view, one[:2], one[2:4], one[4:]) for view, one in pairs]
     if placement["thumbnail"] == "none":
         return shown
     thumbnail = _pasted(

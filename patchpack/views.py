@@ -69,10 +69,16 @@ def _size_problem(drawing: ItemGeometry) -> str | None:
     if min(map(min, sizes)) < 1:
         return "has pictures without pixels"
     (width, height), cut = drawing["view_wh"], 0
+    if len(drawing.get("pieces", [])) not in (0, len(drawing["crops_ltrb"])):
+        return "has crops without pieces"
     for left, top, right, bottom in drawing["crops_ltrb"]:
         if left < 0 or top < 0 or right > width or bottom > height:
             return f"is cut at {[left, top, right, bottom]}, beyond {width} x {height} pixels"
         cut += (right - left) * (bottom - top)
+    for width, height, x, y, across, down in drawing.get("pieces", []):
+        if x < 0 or y < 0 or width < 1 or height < 1 or x + width > across or y + height > down:
+            return f"has a piece of {[width, height]} at {[x, y]} on {[across, down]}"
+        cut += across * down
     return f"is cut into {cut} pixels" if cut > MAX_PIXELS else None
 
 

@@ -156,6 +156,7 @@ def _size_config(workshop: Workshop, *, has_media: bool) -> sizing.SizeConfig:
         codec=recipe.render.codec,
         **_rows(recipe.render),
         encode=tokenizer.encode,
+        special=tokenizer.special,
         encode_documents=tokenizer.encode_documents,
         around_image=ids.image.overhead,
         around_video=ids.video.overhead,

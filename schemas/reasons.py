@@ -39,6 +39,7 @@ class Reason(StrEnum):
     BAD_BOX = "bad_box"
     # the policy
     NO_POLICY = "no_policy"
+    NO_VIDEO_RULE = "no_video_rule"
     BAD_SIZE = "bad_size"
     BAD_FRAME_RATE = "bad_frame_rate"
     RATIO_TOO_EXTREME = "ratio_too_extreme"

@@ -6,6 +6,7 @@ Both are columns over n media, so that one image is a column of one; lists of va
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
@@ -45,7 +46,9 @@ class Drawn:
     1. Resize by `via_wh` in order, then to `resized_wh`, all with the filter `resample`.
     2. Paste at `paste_xy` on a canvas `canvas_wh` of the colour `pad_rgb`.
     3. Resize the canvas to `view_wh`; cut `crops_ltrb` out of it, or show it whole.
-    4. The thumbnail is `thumbnail_of` (the source, the canvas of 3, or made by the model itself
+    4. Where there are `pieces`, one for each crop, a crop is resized once more, by the same filter,
+       and pasted on a canvas of its own.
+    5. The thumbnail is `thumbnail_of` (the source, the canvas of 3, or made by the model itself
        from that canvas) resized to `thumbnail_resized_wh` and pasted at `thumbnail_xy` on
        `thumbnail_wh`; all (0, 0) where there is none.
 
@@ -53,6 +56,8 @@ class Drawn:
     transposed      bool [n]  1. is done with the picture mirrored along its diagonal, and mirrored
                     back; all numbers here are those of the upright picture
     crops_ltrb      Ragged [k, 4]  boxes in the order in which the model sees them
+    pieces          Ragged [k, 6]  for each crop the width and height that it is resized to, its x
+                    and y on its canvas, the width and height of that; or none in the row
     thumbnail       int [n]  index into THUMBNAILS: none, first, last
     """
 
@@ -64,6 +69,7 @@ class Drawn:
     pad_rgb: Ints
     view_wh: Ints
     crops_ltrb: Ragged
+    pieces: Ragged
     thumbnail: Ints
     thumbnail_wh: Ints
     thumbnail_resized_wh: Ints
@@ -74,7 +80,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Texts:
-    """What a policy writes around the runs of n media, to be tokenized as ordinary text.
+    """What a policy writes around the runs of n media: ordinary text, and tokens by `token`.
 
     Medium i has the texts `sets[which[i]]`: one before each run and one after the last; none at
     all where `which` is -1.
@@ -93,8 +99,31 @@ class Texts:
         return () if self.which[row] < 0 else self.sets[self.which[row]]
 
 
-NEWLINE, OTHER = 2, 3
-"""Values of `parts[:, 2]` and of a pack's `token_kind`."""
+_OPEN, _CLOSE = "\ufdd8", "\ufdd9"
+
+
+def token(name: str) -> str:
+    """A special token among the texts of `Texts`."""
+    return f"{_OPEN}{name}{_CLOSE}"
+
+
+def written(text: str) -> str:
+    """The text with its special tokens by their names alone."""
+    return text.replace(_OPEN, "").replace(_CLOSE, "")
+
+
+def pieces(text: str) -> list[str]:
+    """Ordinary text and names of special tokens by turns, text first and last; it may be empty."""
+    return re.split(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}", text)
+
+
+def specials(text: str) -> int:
+    """How many special tokens stand in the text."""
+    return text.count(_OPEN)
+
+
+NEWLINE, OTHER, NEXT = 2, 3, 4
+"""Values of `parts[:, 2]`; the first two of a pack's `token_kind`, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +132,8 @@ class Layout:
 
     runs            int [n]  runs of embeddings, each between its own start and end token (1, but
                     more where the family writes text or marks between frames or tiles); 0 for a
-                    refused medium
+                    refused medium. Runs of unequal length are one repetition of `parts` in which
+                    (0, 0, NEXT) ends each run but the last
     parts           Ragged [k, 3]  rows, columns, after: `rows` rows of `columns` feature tokens,
                     each row followed by one embedding of kind `after` (NEWLINE, OTHER), or by none
                     (0). 48 rows of 36 features and a newline: (48, 36, 2); a learned begin token:
@@ -114,6 +144,11 @@ class Layout:
     runs: Ints
     parts: Ragged
     texts: Texts
+
+    @property
+    def run_counts(self) -> Ints:
+        """[n] runs of each medium."""
+        return self.runs * (1 + self.parts.sums((self.parts.values[:, 2] == NEXT).astype(np.int64)))
 
     @property
     def vision_tokens(self) -> Ints:
@@ -131,6 +166,7 @@ class Layout:
 _PAIR = pa.list_(pa.int32(), 2)
 _BOX = pa.list_(pa.int32(), 4)
 _TRIPLE = pa.list_(pa.int32(), 3)
+_PIECE = pa.list_(pa.int32(), 6)
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
@@ -148,6 +184,7 @@ SIZED_ITEM = pa.schema(
         _required("view_wh", _PAIR),
         _required("resample", pa.string()),
         _required("crops_ltrb", pa.list_(_BOX)),
+        _required("pieces", pa.list_(_PIECE)),
         _required("thumbnail", pa.string()),
         _required("thumbnail_of", pa.string()),
         _required("thumbnail_wh", _PAIR),

@@ -195,6 +195,8 @@ def _arrays(
         grid_item=_owners([len(shape.grid_thw) for shape in shapes]),
         crops_ltrb=_table([box for shape in shapes for box in shape.crops_ltrb], 4),
         crops_item=_owners([len(shape.crops_ltrb) for shape in shapes]),
+        pieces=_table([piece for shape in shapes for piece in shape.pieces], 6),
+        pieces_item=_owners([len(shape.pieces) for shape in shapes]),
         frame_indices=np.array([i for shape in shapes for i in shape.frame_indices], np.int32),
         frame_item=_owners([len(shape.frame_indices) for shape in shapes]),
         **camera_arrays(items, xyz)._asdict(),

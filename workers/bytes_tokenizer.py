@@ -9,6 +9,7 @@ import numpy as np
 
 from schemas.digest import spec_digest
 from schemas.errors import RecipeError
+from workers.text_config import INNER_NAMES
 from workers.tokenizer_protocol import BREAK, BREAK_ID, Document, Encoded
 
 if TYPE_CHECKING:
@@ -43,6 +44,26 @@ RESERVED = (
     "<|/ref|>",
     "<|det|>",
     "<|/det|>",
+    "<|img|>",
+    "<|IMG_PATCH|>",
+    "<|media_pad|>",
+    "<|patch|>",
+    "<im_patch>",
+    "<IMG_ATOM>",
+    "<|endoftext10|>",
+    "[IMG]",
+    "<|IMAGE_START|>",
+    "<|IMAGE_PLACEHOLDER|>",
+    "<|IMAGE_END|>",
+    "<start_of_image>",
+    "<image_soft_token>",
+    "<end_of_image>",
+    "<|image>",
+    "<image|>",
+    "<|begin_of_image|>",
+    "<|end_of_image|>",
+    "<unk>",
+    *INNER_NAMES,
 )
 _RESERVED_IDS = {name: 256 + index for index, name in enumerate(RESERVED)}
 _BREAK_BYTES = BREAK.encode()

@@ -71,6 +71,9 @@ def depth_views(depth: Depth, placement: Placement) -> list[Depth]:
     whole = _nearest(canvas, placement["view_wh"])
     crops = [whole[top:bottom, left:right] for left, top, right, bottom in placement["crops_ltrb"]]
     shown = crops or [whole]
+    if pieces := placement.get("pieces"):
+        pairs = zip(shown, pieces, strict=True)
+        shown = [_pasted(_nearest(one, at[:2]), at[2:4], at[4:]) for one, at in pairs]
     if placement["thumbnail"] == "none":
         return shown
     small = _nearest(

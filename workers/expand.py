@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import ContractError
+from schemas.sized import NEXT
 from workers.vision_ids import Marks, VisionIds
 
 __all__ = ["Expanded", "Run", "TextRow", "VisionBlock", "VisionIds", "expand", "planned_length"]
@@ -44,25 +46,40 @@ class VisionBlock:
 
     kind: str  # image | video | view
     parts: Sequence[Sequence[int]]
-    """Of one run: (rows, columns, after) as in `schemas.sized.Layout`."""
+    """(rows, columns, after) as in `schemas.sized.Layout`: of one run, or of several that NEXT
+    parts.
+    """
     runs: int = 1
+    """How often the parts are repeated."""
     run_text: Sequence[Sequence[int]] = field(default=())
-    """runs + 1 lists of ids around the runs; empty for none at all."""
+    """A list of ids before each run and after the last; empty for none at all."""
 
     def __post_init__(self) -> None:
-        if self.runs < 1 or self.embeddings < 1:
-            raise ContractError(f"{self.runs} runs of {self.embeddings} embeddings each")
-        if self.run_text and len(self.run_text) != self.runs + 1:
-            raise ContractError(f"run_text has {len(self.run_text)} texts for {self.runs} runs")
+        if self.runs < 1 or min(self.lengths) < 1:
+            raise ContractError(f"{self.runs} runs of {self.lengths} embeddings each")
+        if self.run_text and len(self.run_text) != self.run_count + 1:
+            raise ContractError(
+                f"run_text has {len(self.run_text)} texts for {self.run_count} runs"
+            )
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each run of one repetition, between its start and its end."""
+        lengths = [0]
+        for rows, columns, after in self.parts:
+            if after == NEXT:
+                lengths.append(0)
+            lengths[-1] += rows * (columns + (after > 0))
+        return lengths
 
     @property
-    def embeddings(self) -> int:
-        """Tokens of one run between its start and its end."""
-        return sum(rows * (columns + (after > 0)) for rows, columns, after in self.parts)
+    def run_count(self) -> int:
+        """Runs of all repetitions."""
+        return self.runs * len(self.lengths)
 
     def run_kinds(self) -> Kinds:
-        """`token_kind` of one run, [embeddings]."""
-        kinds = np.full(self.embeddings, FEATURE, np.uint8)
+        """`token_kind` of one repetition's runs, one after another."""
+        kinds = np.full(sum(self.lengths), FEATURE, np.uint8)
         at = 0
         for rows, columns, after in self.parts:
             end = at + rows * (columns + (after > 0))
@@ -97,8 +114,9 @@ def planned_length(text_tokens: int, blocks: Sequence[VisionBlock], ids: VisionI
 
 def block_length(block: VisionBlock, ids: VisionIds) -> int:
     """Tokens that one item adds: embeddings, start and end tokens, inserted text."""
-    run = block.embeddings + ids.marks(block.kind).overhead
-    return block.runs * run + sum(len(text) for text in block.run_text)
+    around = block.run_count * ids.marks(block.kind).overhead
+    texts = sum(len(text) for text in block.run_text)
+    return block.runs * sum(block.lengths) + around + texts
 
 
 def expand(text: TextRow, blocks: Sequence[VisionBlock], ids: VisionIds) -> Expanded:
@@ -123,24 +141,26 @@ def expand(text: TextRow, blocks: Sequence[VisionBlock], ids: VisionIds) -> Expa
         done, at = slot, to
         if item == len(blocks):
             break
-        kinds = blocks[item].run_kinds()
+        kinds, first = blocks[item].run_kinds(), 0
         for run in _write(blocks[item], ids.marks(blocks[item].kind), tokens[at:]):
             runs.append(Run(item, at + run.start, run.length))
-            kind[at + run.start : at + run.start + run.length] = kinds
+            last = first + run.length
+            kind[at + run.start : at + run.start + run.length] = kinds[first:last]
+            first = last % len(kinds)
         at += block_length(blocks[item], ids)
     return Expanded(tokens, kind, loss, tuple(runs))
 
 
 def _write(block: VisionBlock, marks: Marks, tokens: npt.NDArray[np.int32]) -> Iterator[Run]:
     """Writes the block at the front of `tokens`; yields its runs, as of item 0 and from there."""
-    length = block.embeddings
-    texts = block.run_text or ((),) * (block.runs + 1)
+    texts = block.run_text or ((),) * (block.run_count + 1)
     at = 0
     for index, text in enumerate(texts):
         tokens[at : at + len(text)] = text
         at += len(text)
-        if index == block.runs:
+        if index == block.run_count:
             return
+        length = block.lengths[index % len(block.lengths)]
         if marks.start is not None:
             tokens[at] = marks.start
             at += 1

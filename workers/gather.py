@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import Ints, offsets, one_chunk
+from schemas.sized import NEXT
 from workers.expand import TextRow
 from workers.pixels import Alpha
 
@@ -55,6 +56,7 @@ class Geometry(NamedTuple):
     view_wh: list[int]
     resample: str
     crops_ltrb: list[list[int]]
+    pieces: list[list[int]]
     thumbnail: str
     thumbnail_of: str
     thumbnail_wh: list[int]
@@ -110,8 +112,10 @@ def items_of(surveyed: pa.Table, sized: pa.Table) -> Iterator[list[Item]]:
     for row, texts in enumerate(sized.column("run_text").to_pylist()):
         items, taken = [], 0
         for number in range(bounds[row], bounds[row + 1]):
-            runs = shape_rows[number].runs + 1
-            items.append(Item(source_rows[number], shape_rows[number], texts[taken : taken + runs]))
+            shape = shape_rows[number]
+            repeated = 1 + sum(after == NEXT for _, _, after in shape.parts)
+            runs = shape.runs * repeated + 1
+            items.append(Item(source_rows[number], shape, texts[taken : taken + runs]))
             taken += runs
         yield items
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from schemas.errors import RecipeError
-from schemas.sized import Media
+from schemas.sized import Media, written
 from workers.policies.protocol import Policy
 
 Line = Mapping[str, object]
@@ -42,7 +42,7 @@ def geometry(policy: Policy, lines: Sequence[Line]) -> list[Record]:
         changed = _changed(policy, settings, "frames" in medium, numbers[0])
         sized = changed.size(_media([split[number][0] for number in numbers], numbers))
         for row, record in enumerate(sized.to_table().to_pylist()):
-            texts = list(sized.layout.texts.of(row))
+            texts = [written(text) for text in sized.layout.texts.of(row)]
             records[numbers[row]] = _answer(record | {"texts": texts})
     return records
 

@@ -20,11 +20,12 @@ from transformers import AutoTokenizer
 from schemas.errors import ContractError, RecipeError
 from workers.chat_messages import Message
 from workers.chat_template import ChatTemplate, Strip, TemplateRefusalError
-from workers.text_config import VISION_NAMES
+from workers.text_config import INNER_NAMES, VISION_NAMES
 from workers.token_spans import token_span
 from workers.tokenizer_files import directory_digest, tokenizer_directory
 from workers.tokenizer_protocol import BREAK, BREAK_ID, Document, Encoded
 
+_NAMES = {*VISION_NAMES, *INNER_NAMES}
 _BATCH = 256  # documents encoded at a time: bounds memory, keeps the backend's threads busy
 # Some templates write the date, but the same input must give the same tokens tomorrow: it is always
 # Llama 3's own default. The block tag eats the newline, so the template still starts a line.
@@ -45,7 +46,7 @@ class HuggingFaceTokenizer:
         backend.no_truncation()  # a tokenizer.json may carry both, and would cut silently
         backend.no_padding()
         added = backend.get_added_tokens_decoder().values()
-        visible = [t.content for t in added if t.content in VISION_NAMES and not t.special]
+        visible = [t.content for t in added if t.content in _NAMES and not t.special]
         backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in visible])
         self._added = {t.content: t for t in backend.get_added_tokens_decoder().values()}
         backend.add_tokens([AddedToken(BREAK, special=False, normalized=False)])

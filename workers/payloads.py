@@ -124,6 +124,7 @@ def payload_key(item: Item, config: RenderConfig, salt: bytes) -> str:
     )
     if config.payload == "features":
         drawn += (shape.crops_ltrb, shape.grid_thw, shape.kept_patches)
+        drawn += (shape.pieces,) if shape.pieces else ()
     return hashlib.sha256(salt + repr(drawn).encode()).hexdigest()[:32]
 
 

@@ -5,12 +5,12 @@ Few sets of texts serve many items (`schemas.sized.Texts`): each text is encoded
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from schemas.columns import Ints
-from schemas.sized import Texts
+from schemas.sized import Texts, pieces
 
 Ids = tuple[int, ...]
 
@@ -18,9 +18,12 @@ Ids = tuple[int, ...]
 class RunText:
     """The sets of texts met so far, encoded; set 0 has no text at all."""
 
-    def __init__(self, encode: Callable[[str], Sequence[int]]) -> None:
+    def __init__(
+        self, encode: Callable[[str], Sequence[int]], special: Callable[[str], int]
+    ) -> None:
         self.sets: list[tuple[Ids, ...]] = [()]
         self._encode = encode
+        self._special = special
         self._known: dict[str, Ids] = {}
         self._number: dict[tuple[str, ...], int] = {}
 
@@ -46,5 +49,13 @@ class RunText:
 
     def _ids(self, text: str) -> Ids:
         if text not in self._known:
-            self._known[text] = tuple(self._encode(text)) if text else ()
+            self._known[text] = tuple(self._encoded(text))
         return self._known[text]
+
+    def _encoded(self, text: str) -> Iterator[int]:
+        """The ids of what stands between special tokens, and theirs."""
+        for number, piece in enumerate(pieces(text)):
+            if number % 2:
+                yield self._special(piece)
+            elif piece:
+                yield from self._encode(piece)

@@ -32,7 +32,7 @@ from workers.packing.limits import Limits
 from workers.policies.blocks import blocks
 from workers.run_text import RunText
 
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class SizeConfig:
     payload: str
     codec: str
     encode: Callable[[str], Sequence[int]]
+    special: Callable[[str], int]
     encode_documents: Encode
     around_image: int
     around_video: int
@@ -95,7 +96,7 @@ def size(
         geometry=[_PLANNED.empty_table()],
         geometry_row=np.zeros(media, np.int64),
         text_set=np.zeros(media, np.int64),
-        texts=RunText(config.encode),
+        texts=RunText(config.encode, config.special),
         costs=np.zeros((media, 5), np.int64),
         resized_wh=np.zeros((media, 2), np.int64),
         late=late_texts(kept, tokenized),
@@ -108,8 +109,8 @@ def size(
     rule = _rules(plan, kept, config)
     chains = [steps_of(one.policy) for one in config.rules]
     # steps that a sample can take: as many as the most patient of its policies
-    depth = np.array([*(len(chain) - 1 for chain in chains), 0], np.int64)[rule]
-    depth = _most_per_sample(depth, kept)
+    steps = np.array([*(len(chain) - 1 for chain in chains), 0], np.int64)
+    depth = _most_per_sample(steps[rule], kept)
     todo, step = np.flatnonzero(is_none(plan.drop)), 0
     while len(todo):
         plan.fit[todo] = step
@@ -159,8 +160,8 @@ def _decide(plan: _Plan, kept: Kept, items: Ints, step: Step, config: SizeConfig
     plan.geometry.append(_geometry(sized, step))
     plan.text_set[items] = texts = plan.texts.add(layout.texts)
     around = np.where(media.kind == "video", config.around_video, config.around_image)
-    inserted = layout.runs * around + plan.texts.counts(texts)
-    plan.costs[items, 0] = layout.embeddings + inserted
+    plan.costs[items, 4] = runs = layout.run_counts
+    plan.costs[items, 0] = layout.embeddings + runs * around + plan.texts.counts(texts)
     plan.costs[items, 1] = sized.vit_patches
     plan.costs[items, 2] = vit_attention(sized)
     if config.payload == "features":
@@ -169,7 +170,6 @@ def _decide(plan: _Plan, kept: Kept, items: Ints, step: Step, config: SizeConfig
         plan.costs[items, 3] = payload_bytes(
             sized, media, kept.file_bytes[items], config.payload, config.codec
         )
-    plan.costs[items, 4] = layout.runs
     plan.resized_wh[items] = sized.drawn.resized_wh
     faulty = np.flatnonzero(~is_none(sized.drop))
     owners = kept.owners(items[faulty])
@@ -251,7 +251,7 @@ def _table(selected: pa.Table, kept: Kept, plan: _Plan, config: SizeConfig) -> p
         return column
 
     costs = _costs(plan, kept, config)
-    videos = _per_sample((kept.media.kind == "video").astype(np.int64), kept)
+    videos = _per_sample(1 * (kept.media.kind == "video"), kept)
     drop, message = selected.column("drop").to_pylist(), selected.column("message").to_pylist()
     for sample in np.flatnonzero(~alive).tolist():
         drop[kept.place[sample]], message[kept.place[sample]] = (

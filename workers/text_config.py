@@ -12,7 +12,29 @@ from typing import Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 Family = Literal[
-    "qwen2_vl", "internvl", "llava", "deepseek_vl", "docowl", "xcomposer", "nvlm_d", "points"
+    "qwen2_vl",
+    "internvl",
+    "llava",
+    "deepseek_vl",
+    "docowl",
+    "xcomposer",
+    "nvlm_d",
+    "points",
+    "aria",
+    "cohere_vision",
+    "ernie_vl",
+    "gemma3",
+    "gemma4",
+    "glm4v",
+    "kimi",
+    "llama4",
+    "mllama",
+    "minicpmv",
+    "molmo2",
+    "nemotron",
+    "ovis2",
+    "phi4",
+    "pixtral",
 ]
 
 
@@ -41,6 +63,24 @@ _PADS: Mapping[Family, str] = {
     "xcomposer": "<ImageHere>",
     "nvlm_d": "<|vision_pad|>",  # the tags around tiles are the policy's text
     "points": "<|image_pad|>",
+    "aria": "<|img|>",
+    "cohere_vision": "<|IMG_PATCH|>",
+    "kimi": "<|media_pad|>",
+    "llama4": "<|patch|>",
+    "mllama": "<|image|>",
+    "molmo2": "<im_patch>",
+    "ovis2": "<IMG_ATOM>",
+    "phi4": "<|endoftext10|>",
+    "pixtral": "[IMG]",
+}
+
+_MARKED: Mapping[Family, MarkNames] = {
+    "ernie_vl": MarkNames("<|IMAGE_START|>", "<|IMAGE_PLACEHOLDER|>", "<|IMAGE_END|>"),
+    "gemma3": MarkNames("<start_of_image>", "<image_soft_token>", "<end_of_image>"),
+    "gemma4": MarkNames("<|image>", "<|image|>", "<image|>"),
+    "glm4v": MarkNames("<|begin_of_image|>", "<|image|>", "<|end_of_image|>"),
+    "minicpmv": MarkNames(None, "<unk>", None),
+    "nemotron": MarkNames("<img>", "<image>", "</img>"),
 }
 
 FAMILIES: Mapping[Family, FamilyNames] = {
@@ -54,6 +94,7 @@ FAMILIES: Mapping[Family, FamilyNames] = {
         family: FamilyNames(image=MarkNames(None, pad, None), video=MarkNames(None, pad, None))
         for family, pad in _PADS.items()
     },
+    **{family: FamilyNames(image=marks, video=marks) for family, marks in _MARKED.items()},
 }
 
 REGION_NAMES: tuple[str, ...] = (
@@ -79,6 +120,45 @@ VISION_NAMES: tuple[str, ...] = tuple(
     )
 )
 """Those of every family: text that a user typed becomes none of them, whichever is chosen."""
+
+INNER_NAMES: tuple[str, ...] = (
+    "<fake_token_around_image>",
+    "<global-img>",
+    *(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)),
+    "[IMG_BREAK]",
+    "[IMG_END]",
+    "<|image_start|>",
+    "<|image_end|>",
+    "<|tile_x_separator|>",
+    "<|tile_y_separator|>",
+    "<|media_begin|>",
+    "<|media_content|>",
+    "<|media_end|>",
+    *(f"<|img_row_{row}_col_{column}|>" for row in range(1, 11) for column in range(1, 11)),
+    "<|img_thumbnail|>",
+    "<|START_OF_IMG|>",
+    "<|END_OF_IMG|>",
+    "<|IMG_LINE_BREAK|>",
+    "<IMG_START>",
+    "<IMG_END>",
+    "<IMG_GRID>",
+    "<IMG_COL>",
+    "<IMG_ROW>",
+    "<|image start|>",
+    "<|image token|>",
+    "<|image end|>",
+    "<|extra_201|>",
+    "</image>",
+    "<slice>",
+    "</slice>",
+    "<low_res_im_start>",
+    "<im_start>",
+    "<im_end>",
+    "<im_col>",
+)
+"""What policies write between runs (`schemas.sized.token`); in this order for ever, as the bytes
+tokenizer counts them: append only.
+"""
 
 Regions = Literal[
     "auto", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "deepseek_vl2", "llava", "fractions"

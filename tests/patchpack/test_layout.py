@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from patchpack.arrays import ARRAYS, Arrays
+from patchpack.arrays import ARRAYS, OPTIONAL, Arrays
 from patchpack.container import DTYPES, Array
 from patchpack.header import HEADER_KINDS, Cost
 from patchpack.layout import FormatError, Header, Pack, Payload, decode, encode, image, pack_key
@@ -136,7 +136,7 @@ def test_the_safetensors_library_writes_the_same_bytes(pack: Pack) -> None:
 def test_every_pack_has_the_same_keys_in_order_and_the_same_arrays(pack: Pack) -> None:
     header, arrays = members(pack)
     assert tuple(json.loads(header)) == KEYS == tuple(HEADER_KINDS)
-    assert {name for name in load(arrays) if "." not in name} == ARRAYS.keys()
+    assert {name for name in load(arrays) if "." not in name} == ARRAYS.keys() - OPTIONAL
 
 
 def test_a_filler_is_empty() -> None:
@@ -247,7 +247,7 @@ def test_what_is_no_header_is_refused(data: bytes) -> None:
         decode(data, members(text_pack(0))[1])
 
 
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", [name for name in ARRAYS if name not in OPTIONAL])
 def test_every_array_must_be_there_with_its_dtype_and_length(name: str) -> None:
     pack = media_pack(6)
     header = members(pack)[0]
@@ -260,6 +260,22 @@ def test_every_array_must_be_there_with_its_dtype_and_length(name: str) -> None:
         arrays = load(members(pack)[1]) | {name: wrong}
         with pytest.raises(FormatError, match=f"00000006: {name}|dimensions|F64|I16"):
             decode(header, save(arrays))
+
+
+def test_pieces_are_in_a_pack_that_has_them() -> None:
+    pack = media_pack(6)
+    rows = {
+        "pieces_item": np.zeros(1, np.int32),
+        "pieces": np.array([[4, 2, 0, 1, 4, 4]], np.int32),
+    }
+    with_pieces = Pack(
+        pack.header, replace(pack.arrays, pieces_item=owner, pieces=pieces), pack.payloads
+    )
+    assert again(with_pieces).arrays.pieces.tolist() == [[4, 2, 0, 1, 4, 4]]
+    assert again(pack).arrays.pieces.shape == (0, 6)
+    for wrong in (pieces[:, :4], -pieces):
+        with pytest.raises(FormatError, match="00000006: pieces"):
+            members(Pack(pack.header, replace(with_pieces.arrays, pieces=wrong), pack.payloads))
 
 
 WRONG_ARRAYS: dict[str, Array] = {

@@ -86,7 +86,7 @@ def test_slots_that_do_not_fit_are_refused(text: TextRow, blocks: list[VisionBlo
 
 
 def test_blocks_that_do_not_add_up_are_refused() -> None:
-    with pytest.raises(ContractError, match="0 embeddings"):
+    with pytest.raises(ContractError, match=r"\[0\] embeddings"):
         VisionBlock("video", [(3, 0, 0)], runs=2)
     with pytest.raises(ContractError, match="0 runs"):
         VisionBlock("video", [(1, 2, 0)], runs=0)
@@ -164,3 +164,26 @@ def _naive(
                 out += [*text, *(token for token in one if token is not None)]
             out += texts[-1]
     return out
+
+
+def test_runs_of_unequal_length_are_parted_by_next() -> None:
+    block = VisionBlock("image", [(1, 2, 0), (0, 0, 4), (1, 1, 2)], run_text=[[7], [8, 9], []])
+    assert (block.lengths, block.run_count) == ([2, 2], 2)
+    sample = expand(row([1], slots=[0]), [block], QWEN)
+    assert sample.tokens.tolist() == [7, 900, 901, 901, 902, 8, 9, 900, 901, 901, 902, 1]
+    assert sample.token_kind.tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 1, 2, 0, 0]
+    assert sample.runs == ((0, 2, 2), (0, 8, 2))
+    assert planned_length(1, [block], QWEN) == len(sample.tokens)
+
+
+def test_every_repetition_has_all_its_runs() -> None:
+    block = VisionBlock("image", [(1, 1, 0), (0, 0, 4), (1, 3, 0)], runs=2)
+    sample = expand(row([1], slots=[0]), [block], LLAVA)
+    assert [run.length for run in sample.runs] == [1, 3, 1, 3]
+    assert sample.tokens.tolist() == [901] * 8 + [1]
+
+
+@pytest.mark.parametrize("parts", [[(0, 0, 4), (1, 1, 0)], [(1, 1, 0), (0, 0, 4)]])
+def test_a_run_without_a_token_is_refused(parts: list[tuple[int, int, int]]) -> None:
+    with pytest.raises(ContractError):
+        VisionBlock("image", parts)

@@ -64,6 +64,7 @@ class Planned:
             "pixels",
             "jpeg",
             tokenizer.encode,
+            tokenizer.special,
             tokenizer.encode_documents,
             around,
             around,

@@ -62,6 +62,7 @@ class Planned:
             payload,
             "jpeg",
             BYTES.encode,
+            BYTES.special,
             BYTES.encode_documents,
             **around,
         )

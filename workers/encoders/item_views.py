@@ -66,6 +66,7 @@ def misfit(geometry: Geometry, shape: TowerShape) -> str | None:
     sizes = [(right - left, bottom - top) for left, top, right, bottom in geometry.crops_ltrb] or [
         (geometry.view_wh[0], geometry.view_wh[1])
     ]
+    sizes = [(piece[4], piece[5]) for piece in geometry.pieces] or sizes
     if geometry.thumbnail != "none":
         small = (geometry.thumbnail_wh[0], geometry.thumbnail_wh[1])
         sizes = [small, *sizes] if geometry.thumbnail == "first" else [*sizes, small]

@@ -39,9 +39,11 @@ class Thumbnail:
 def drawn(
     resized_wh: Ints,
     *,
+    via: Ragged | None = None,
     canvas: Canvas | None = None,
     view_wh: Ints | None = None,
     crops: Ragged | None = None,
+    pieces: Ragged | None = None,
     thumbnail: Thumbnail | None = None,
     resample: Resample = "bicubic",
 ) -> Drawn:
@@ -56,7 +58,7 @@ def drawn(
         return none if thumbnail is None else pair * (small.where > 0)[:, None]
 
     return Drawn(
-        via_wh=Ragged.empty(rows, 2),
+        via_wh=Ragged.empty(rows, 2) if via is None else via,
         transposed=np.broadcast_to(np.False_, rows),
         resized_wh=resized_wh,
         canvas_wh=canvas_wh,
@@ -64,6 +66,7 @@ def drawn(
         pad_rgb=np.broadcast_to(np.array(rgb, np.int64), (rows, 3)),
         view_wh=canvas_wh if view_wh is None else view_wh,
         crops_ltrb=Ragged.empty(rows, 4) if crops is None else crops,
+        pieces=Ragged.empty(rows, 6) if pieces is None else pieces,
         thumbnail=small.where,
         thumbnail_wh=shown(small.wh),
         thumbnail_resized_wh=shown(small.wh if small.resized_wh is None else small.resized_wh),

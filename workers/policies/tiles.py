@@ -82,6 +82,13 @@ def tiled(grids: Ints, tile: int, use_thumbnail: bool) -> tuple[Drawn, Ints]:
     return pictures, tiles + thumbnail
 
 
+def rect_boxes(grids: Ints, tile_wh: Ints) -> Ragged:
+    """The same for tiles [n, 2] of a size of their own for each picture."""
+    boxes = tile_boxes(grids, 1)
+    scale = np.repeat(np.tile(tile_wh, 2), boxes.counts, axis=0)
+    return Ragged(boxes.values * scale, boxes.offsets)
+
+
 def tile_boxes(grids: Ints, tile: int) -> Ragged:
     """[left, top, right, bottom] of every tile, row by row; empty for one tile or none."""
     most = int(grids.max(initial=0)) + 1

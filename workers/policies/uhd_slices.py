@@ -60,12 +60,12 @@ def slice_views(size_wh: Ints, grid: Ints, view: View) -> Ints:
     return at_area(shares[:, 0], shares[:, 1], view, True)
 
 
-def slice_grids(size_wh: Ints, side: int, most: int) -> Ints:
+def slice_grids(size_wh: Ints, side: int, most: int, more_rows: bool = False) -> Ints:
     """[n, 2] columns and rows of slices; zeros for a picture of one view.
 
     As many slices as the area holds side x side pixels, rounded up, at most `most`; one less and
     one more are tried too. The grid of least |log(width / height) - log(columns / rows)| wins, the
-    first of equals.
+    first of equals, or (`more_rows`) that with more rows.
     """
     grids = np.zeros_like(size_wh)
     width, height = size_wh.T
@@ -73,7 +73,9 @@ def slice_grids(size_wh: Ints, side: int, most: int) -> Ints:
     for count in np.unique(multiple[multiple > 1]).astype(int).tolist():
         rows = np.flatnonzero(multiple == count)
         ratio = map(log, (width[rows] / height[rows]).tolist())
-        grids[rows] = _nearest(np.fromiter(ratio, np.float64, len(rows)), _candidates(count, most))
+        grids[rows] = _nearest(
+            np.fromiter(ratio, np.float64, len(rows)), _candidates(count, most), more_rows
+        )
     return grids
 
 
@@ -93,11 +95,13 @@ def _candidates(count: int, most: int) -> list[tuple[int, int]]:
     return [(m, one // m) for one in counts for m in range(1, one + 1) if one % m == 0]
 
 
-def _nearest(log_ratio: Floats, grids: list[tuple[int, int]]) -> Ints:
+def _nearest(log_ratio: Floats, grids: list[tuple[int, int]], more_rows: bool) -> Ints:
     least, choice = np.full(len(log_ratio), np.inf), np.zeros(len(log_ratio), np.int64)
+    tall = np.array([rows for _, rows in grids])
     for index, (columns, rows) in enumerate(grids):
         error = np.abs(log_ratio - log(columns / rows))
-        choice[error < least] = index
+        taller = more_rows & (rows > tall[choice])
+        choice[(error < least) | ((error == least) & taller)] = index
         np.minimum(least, error, out=least)
     return np.asarray(np.array(grids, np.int64)[choice], np.int64)
 

@@ -1,0 +1,38 @@
+"""Texts around runs become ids: special tokens by name, all else as text."""
+
+import numpy as np
+import pytest
+
+from schemas.errors import RecipeError
+from schemas.sized import Texts, pieces, specials, token, written
+from workers.bytes_tokenizer import BytesTokenizer
+from workers.run_text import RunText
+from workers.text_config import INNER_NAMES
+
+BYTES = BytesTokenizer()
+
+
+def test_special_tokens_stand_among_text() -> None:
+    text = f"a{token('[IMG_BREAK]')}{token('[IMG_END]')}b"
+    assert pieces(text) == ["a", "[IMG_BREAK]", "", "[IMG_END]", "b"]
+    assert (written(text), specials(text)) == ("a[IMG_BREAK][IMG_END]b", 2)
+    run_text = RunText(BYTES.encode, BYTES.special)
+    [number] = run_text.add(Texts(np.array([0]), [(text, "", "b")])).tolist()
+    ids = [ord("a"), BYTES.special("[IMG_BREAK]"), BYTES.special("[IMG_END]"), ord("b")]
+    assert list(map(list, run_text.texts(number, 2))) == [ids, [], [ord("b")]]
+    assert run_text.counts(np.array([number])).tolist() == [5]
+
+
+def test_a_name_that_somebody_typed_is_text() -> None:
+    run_text = RunText(BYTES.encode, BYTES.special)
+    [number] = run_text.add(Texts(np.array([0]), [("[IMG_END]", "")])).tolist()
+    assert list(run_text.texts(number, 1)[0]) == list(b"[IMG_END]")
+
+
+def test_a_token_that_the_tokenizer_lacks_is_told() -> None:
+    with pytest.raises(RecipeError, match="reserves no id"):
+        RunText(BYTES.encode, BYTES.special).add(Texts(np.array([0]), [(token("<odd>"), "")]))
+
+
+def test_the_bytes_tokenizer_knows_every_name_once() -> None:
+    assert len({BYTES.special(name) for name in INNER_NAMES}) == len(set(INNER_NAMES))

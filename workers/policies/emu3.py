@@ -1,0 +1,59 @@
+"""Emu3: Qwen2-VL's rule in blocks of 8 pixels, as rows of codes behind their number in text.
+
+1. Sides rounded to 8, the area within 512 x 512 and 1024 x 1024; a ratio over 200 is refused.
+2. The numbers of rows and columns as text, then a code for each block and one to end each row.
+Trade-off: 4,124 to 18,104 tokens a picture.
+Source: huggingface/transformers 5.23.0 src/transformers/models/emu3/
+{image_processing_emu3,processing_emu3}.py.
+"""
+
+from dataclasses import replace
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from schemas.sized import NEWLINE, Ints, token
+from workers.policies.layouts import one_run, part
+from workers.policies.native import bounded, native_view
+from workers.policies.smart_resize import refuse_ratio, smart_resize
+from workers.policies.stills import StillPolicy, Views, refuse_target, texts_by_grid
+from workers.policies.verdicts import Verdicts
+from workers.text_config import Family
+
+_START, _IMAGE, _EOF, _END = map(
+    token, ("<|image start|>", "<|image token|>", "<|extra_201|>", "<|image end|>")
+)
+
+
+class Emu3(StillPolicy):
+    """Resolution policy of Emu3."""
+
+    family: ClassVar[Family] = "llava"
+
+    kind: Literal["emu3"] = "emu3"
+    variant: Literal["hf_5.23.0"] = "hf_5.23.0"
+    spatial_factor: int = Field(default=8, ge=1, le=256)
+    """Pixels of a side of the block that becomes one code."""
+    min_pixels: PositiveInt = 512 * 512
+    max_pixels: PositiveInt = 1024 * 1024
+
+    def views(self, wh: Ints, verdicts: Verdicts) -> Views:
+        """One view."""
+        factor, shown = self.spatial_factor, np.ones(len(wh), np.bool_)
+        sides = bounded(wh, self.min_pixels, self.max_pixels)
+        refuse_ratio(sides, verdicts.kept, verdicts)
+        resized = refuse_target(wh, smart_resize(sides, factor, "hf_5.23.0"), verdicts)
+        grid = resized // factor
+        layout = one_run(shown, [part(shown, grid[:, 1], grid[:, 0], NEWLINE)])
+        layout = replace(layout, texts=texts_by_grid(grid, _texts))
+        return native_view(resized, factor, 1, layout)
+
+    def smaller(self) -> Self | None:
+        """An area of 3/4, down to the least."""
+        less = max(self.max_pixels * 3 // 4, self.min_pixels)
+        return self.model_copy(update={"max_pixels": less}) if less < self.max_pixels else None
+
+
+def _texts(columns: int, rows: int) -> list[str]:
+    return [f"{_START}{rows}*{columns}{_IMAGE}", _EOF + _END]

@@ -1,0 +1,44 @@
+"""VideoLLaMA 3: Qwen2-VL's rule without merging: a token for each patch of 14 pixels.
+
+Trade-off: 16 to 5,120 tokens a picture.
+Source: huggingface/transformers 5.23.0 src/transformers/models/video_llama_3/
+image_processing_pil_video_llama_3.py.
+"""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt
+
+from schemas.sized import Ints
+from workers.policies.native import bounded, native_view
+from workers.policies.smart_resize import refuse_ratio, smart_resize
+from workers.policies.stills import StillPolicy, Views, refuse_target
+from workers.policies.verdicts import Verdicts
+from workers.text_config import Family
+
+
+class VideoLlama3(StillPolicy):
+    """Resolution policy of VideoLLaMA 3."""
+
+    positions: ClassVar[str] = "1d"
+    family: ClassVar[Family] = "llava"
+
+    kind: Literal["video_llama_3"] = "video_llama_3"
+    variant: Literal["hf_5.23.0"] = "hf_5.23.0"
+    patch_size: int = Field(default=14, ge=1, le=256)
+    merge_size: int = Field(default=1, ge=1, le=16)
+    min_pixels: PositiveInt = 56 * 56
+    max_pixels: PositiveInt = 28 * 28 * 1280
+
+    def views(self, wh: Ints, verdicts: Verdicts) -> Views:
+        """One view."""
+        factor = self.patch_size * self.merge_size
+        sides = bounded(wh, self.min_pixels, self.max_pixels)
+        refuse_ratio(sides, verdicts.kept, verdicts)
+        resized = smart_resize(sides, factor, "hf_5.23.0")
+        return native_view(refuse_target(wh, resized, verdicts), self.patch_size, self.merge_size)
+
+    def smaller(self) -> Self | None:
+        """An area of 3/4, down to the least."""
+        less = max(self.max_pixels * 3 // 4, self.min_pixels)
+        return self.model_copy(update={"max_pixels": less}) if less < self.max_pixels else None
