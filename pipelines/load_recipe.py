@@ -10,6 +10,7 @@ from typing import get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from pipelines.auto_policy import of_checkpoint, with_checkpoints
 from pipelines.pack_recipe import Pack
 from pipelines.policies import PolicyConfig, policy_kinds
 from pipelines.recipe import (
@@ -49,7 +50,7 @@ def load_recipe(path: Path, policy: str | None = None) -> Recipe:
             policy_settings(kind, [one for one in settings.split("&") if one], f"policy {kind}:")
         ]
     try:
-        recipe = Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(with_checkpoints(raw, path))
     except ValidationError as error:
         raise RecipeError(f"{path}: {_explain_all(error)}") from None
     return _absolute(_with_regions(_with_family(recipe, path)), Path.cwd())
@@ -57,7 +58,7 @@ def load_recipe(path: Path, policy: str | None = None) -> Recipe:
 
 def load_policy(kind: str, settings: Sequence[str]) -> Policy:
     """A policy by its kind and `key=value` settings, values as in TOML. Raises RecipeError."""
-    raw = policy_settings(kind, settings, "--set")
+    raw = of_checkpoint(policy_settings(kind, settings, "--set"), "--set checkpoint")
     try:
         return TypeAdapter[Policy](PolicyConfig).validate_python(raw)
     except ValidationError as error:

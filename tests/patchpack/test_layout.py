@@ -264,10 +264,7 @@ def test_every_array_must_be_there_with_its_dtype_and_length(name: str) -> None:
 
 def test_pieces_are_in_a_pack_that_has_them() -> None:
     pack = media_pack(6)
-    rows = {
-        "pieces_item": np.zeros(1, np.int32),
-        "pieces": np.array([[4, 2, 0, 1, 4, 4]], np.int32),
-    }
+    owner, pieces = np.zeros(1, np.int32), np.array([[4, 2, 0, 1, 4, 4]], np.int32)
     with_pieces = Pack(
         pack.header, replace(pack.arrays, pieces_item=owner, pieces=pieces), pack.payloads
     )

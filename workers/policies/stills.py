@@ -48,8 +48,8 @@ class StillPolicy(BaseModel, ABC):
 
     @property
     def alpha(self) -> Literal["drop", "white"]:
-        """The published code converts to RGB, which drops transparency."""
-        return "drop"
+        """transformers 5 composites on white; other code converts to RGB, which drops it."""
+        return "white" if self.variant.startswith("hf_") else "drop"
 
     @abstractmethod
     def views(self, wh: Ints, verdicts: Verdicts, /) -> Views:
