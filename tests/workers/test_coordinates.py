@@ -59,6 +59,9 @@ def drawn(picture: Image.Image, row: Placement) -> list[Image.Image]:
     canvas = pasted(resized(picture, row["resized_wh"]), row["canvas_wh"], row["paste_xy"])
     whole = resized(canvas, row["view_wh"])
     shown = [whole.crop((x1, y1, x2, y2)) for x1, y1, x2, y2 in row["crops_ltrb"]] or [whole]
+    if pieces := row.get("pieces"):
+        pairs = zip(shown, pieces, strict=True)
+        shown = [pasted(resized(one, at[:2]), at[4:], at[2:4]) for one, at in pairs]
     if row["thumbnail"] == "none":
         return shown
     small = picture if row["thumbnail_of"] == "source" else whole
