@@ -28,7 +28,7 @@ from workers.policies.internvl import InternVL
 from workers.policies.protocol import Policy
 from workers.policies.qwen2_vl import Qwen2VL
 
-MOST_SECONDS = 3.0
+MOST_SECONDS = 5.0
 LEAST_RATIO = 20.0
 
 

@@ -132,8 +132,9 @@ class Layout:
 
     runs            int [n]  runs of embeddings, each between its own start and end token (1, but
                     more where the family writes text or marks between frames or tiles); 0 for a
-                    refused medium. Runs of unequal length are one repetition of `parts` in which
-                    (0, 0, NEXT) ends each run but the last
+                    refused medium. Runs of unequal length are one repetition of `parts`, where each
+                    row with NEXT after it ends a run: (14, 14, NEXT), (23, 20, NEXT) are 14 runs
+                    of 14 features and 23 of 20
     parts           Ragged [k, 3]  rows, columns, after: `rows` rows of `columns` feature tokens,
                     each row followed by one embedding of kind `after` (NEWLINE, OTHER), or by none
                     (0). 48 rows of 36 features and a newline: (48, 36, 2); a learned begin token:
@@ -148,7 +149,12 @@ class Layout:
     @property
     def run_counts(self) -> Ints:
         """[n] runs of each medium."""
-        return self.runs * (1 + self.parts.sums((self.parts.values[:, 2] == NEXT).astype(np.int64)))
+        rows, _, after = self.parts.values.T
+        ended = self.parts.sums(rows * (after == NEXT))
+        has_parts = self.parts.counts > 0
+        last = after[self.parts.offsets[1:][has_parts] - 1]
+        ended[has_parts] += last != NEXT  # what follows the last end, or all of it
+        return self.runs * ended
 
     @property
     def vision_tokens(self) -> Ints:
@@ -160,7 +166,7 @@ class Layout:
     def embeddings(self) -> Ints:
         """[n] feature tokens and the newline and other embeddings among them."""
         rows, columns, after = self.parts.values.T
-        return self.runs * self.parts.sums(rows * (columns + (after > 0)))
+        return self.runs * self.parts.sums(rows * (columns + ((after > 0) & (after < NEXT))))
 
 
 _PAIR = pa.list_(pa.int32(), 2)

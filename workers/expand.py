@@ -65,12 +65,7 @@ class VisionBlock:
     @cached_property
     def lengths(self) -> list[int]:
         """Tokens of each run of one repetition, between its start and its end."""
-        lengths = [0]
-        for rows, columns, after in self.parts:
-            if after == NEXT:
-                lengths.append(0)
-            lengths[-1] += rows * (columns + (after > 0))
-        return lengths
+        return run_lengths(self.parts)
 
     @property
     def run_count(self) -> int:
@@ -82,11 +77,24 @@ class VisionBlock:
         kinds = np.full(sum(self.lengths), FEATURE, np.uint8)
         at = 0
         for rows, columns, after in self.parts:
-            end = at + rows * (columns + (after > 0))
-            if after:
+            ends = 0 < after < NEXT
+            end = at + rows * (columns + ends)
+            if ends:
                 kinds[at + columns : end : columns + 1] = after
             at = end
         return kinds
+
+
+def run_lengths(parts: Sequence[Sequence[int]]) -> list[int]:
+    """Embeddings of each run that the parts give once."""
+    lengths, open_ = [], 0
+    for rows, columns, after in parts:
+        if after == NEXT and rows:
+            lengths += [open_ + columns, *[columns] * (rows - 1)]
+            open_ = 0
+        elif after != NEXT:
+            open_ += rows * (columns + (after > 0))
+    return [*lengths, open_] if open_ or not lengths else lengths
 
 
 class Run(NamedTuple):

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import Ints, offsets, one_chunk
-from schemas.sized import NEXT
-from workers.expand import TextRow
+from workers.expand import TextRow, run_lengths
 from workers.pixels import Alpha
 
 
@@ -113,8 +112,7 @@ def items_of(surveyed: pa.Table, sized: pa.Table) -> Iterator[list[Item]]:
         items, taken = [], 0
         for number in range(bounds[row], bounds[row + 1]):
             shape = shape_rows[number]
-            repeated = 1 + sum(after == NEXT for _, _, after in shape.parts)
-            runs = shape.runs * repeated + 1
+            runs = shape.runs * len(run_lengths(shape.parts)) + 1
             items.append(Item(source_rows[number], shape, texts[taken : taken + runs]))
             taken += runs
         yield items

@@ -167,7 +167,7 @@ def _naive(
 
 
 def test_runs_of_unequal_length_are_parted_by_next() -> None:
-    block = VisionBlock("image", [(1, 2, 0), (0, 0, 4), (1, 1, 2)], run_text=[[7], [8, 9], []])
+    block = VisionBlock("image", [(1, 2, 4), (1, 1, 2)], run_text=[[7], [8, 9], []])
     assert (block.lengths, block.run_count) == ([2, 2], 2)
     sample = expand(row([1], slots=[0]), [block], QWEN)
     assert sample.tokens.tolist() == [7, 900, 901, 901, 902, 8, 9, 900, 901, 901, 902, 1]
@@ -177,13 +177,13 @@ def test_runs_of_unequal_length_are_parted_by_next() -> None:
 
 
 def test_every_repetition_has_all_its_runs() -> None:
-    block = VisionBlock("image", [(1, 1, 0), (0, 0, 4), (1, 3, 0)], runs=2)
+    block = VisionBlock("image", [(1, 1, 4), (1, 3, 4)], runs=2)
     sample = expand(row([1], slots=[0]), [block], LLAVA)
     assert [run.length for run in sample.runs] == [1, 3, 1, 3]
     assert sample.tokens.tolist() == [901] * 8 + [1]
 
 
-@pytest.mark.parametrize("parts", [[(0, 0, 4), (1, 1, 0)], [(1, 1, 0), (0, 0, 4)]])
+@pytest.mark.parametrize("parts", [[(1, 0, 4), (1, 1, 0)], [(0, 1, 4)]])
 def test_a_run_without_a_token_is_refused(parts: list[tuple[int, int, int]]) -> None:
     with pytest.raises(ContractError):
         VisionBlock("image", parts)

@@ -35,37 +35,46 @@ def cut_boxes(wh: Ints, grid: Ints) -> Ragged:
 
 
 def _chosen(wh: Ints, grids: list[tuple[int, int]], side: int, threshold: float) -> Ints:
-    fewest = np.full(len(wh), np.inf)
-    enough, most = np.full(len(wh), -1.0), np.full(len(wh), -1.0)
-    best, fallback = np.ones_like(wh), np.ones_like(wh)
-    crops_of_most = np.full(len(wh), np.inf)
-    for rows, columns in grids:
-        kept = _kept(wh, rows, columns, side) / (wh[:, 0] * wh[:, 1])
+    width, height = np.ascontiguousarray(wh.T)
+    area, count = (width * height).astype(np.float64), len(wh)
+    enough, most = np.full(count, -1.0), np.full(count, -1.0)
+    fewest, least = np.full(count, np.inf), np.full(count, np.inf)
+    best, fallback = np.full(count, -1), np.zeros(count, np.int64)
+    for index, (rows, columns) in enumerate(grids):
+        kept = _kept(width, height, (rows, columns), side) / area
         crops = rows * columns
-        larger = (kept > most) | ((kept == most) & (crops < crops_of_most))
-        fallback[larger], most[larger], crops_of_most[larger] = (rows, columns), kept[larger], crops
+        larger = (kept > most) | ((kept == most) & (crops < least))
         better = (crops < fewest) | ((crops == fewest) & (kept > enough))
         better &= kept > threshold
-        best[better], fewest[better], enough[better] = (rows, columns), crops, kept[better]
-    return np.where((fewest < np.inf)[:, None], best, fallback)
+        for found, numbers, shares, where in (
+            (fallback, least, most, larger),
+            (best, fewest, enough, better),
+        ):
+            np.copyto(found, index, where=where)
+            np.copyto(numbers, crops, where=where)
+            np.copyto(shares, kept, where=where)
+    return np.array(grids, np.int64)[np.where(best < 0, fallback, best)]
 
 
-def _kept(wh: Ints, rows: int, columns: int, side: int) -> Floats:
-    width, height = wh.T
+def _kept(width: Ints, height: Ints, grid: tuple[int, int], side: int) -> Floats:
+    rows, columns = grid
     across, down = width // columns, height // rows
     last_across, last_down = width - (columns - 1) * across, height - (rows - 1) * down
-    areas = [
-        [_area(one, other, side) for one in (across, last_across)] for other in (down, last_down)
-    ]
-    total = np.zeros(len(wh))
+    areas: dict[tuple[bool, bool], Floats] = {}
+    total = np.zeros(len(width))
     for row in range(rows):
         for column in range(columns):
-            total = total + areas[row == rows - 1][column == columns - 1]
+            last = row == rows - 1, column == columns - 1
+            if last not in areas:
+                wide, high = last_across if last[1] else across, last_down if last[0] else down
+                areas[last] = _area(wide, high, side)
+            total += areas[last]
     return total
 
 
 def _area(width: Ints, height: Ints, side: int) -> Floats:
     """Pixels that a crop keeps when its long side is reduced to a tile's."""
-    long, short = np.maximum(width, height), np.minimum(width, height)
+    long = np.maximum(width, height).astype(np.float64)
+    short = np.minimum(width, height).astype(np.float64)
     reduced = short / np.maximum(long, 1) * side * side
-    return np.where(long > side, reduced, (long * short).astype(np.float64))
+    return np.where(long > side, reduced, long * short)

@@ -8,6 +8,7 @@ Source: huggingface/transformers 5.23.0 src/transformers/models/perception_lm/
 image_processing_perception_lm.py.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -67,20 +68,46 @@ class PerceptionLM(StillPolicy):
 
 def _grids(wh: Ints, most: int, tile: int) -> Ints:
     groups = grids_by_ratio(most)
-    width, height = wh.T.astype(np.float64)
+    width, height = np.ascontiguousarray(wh.T.astype(np.float64))
     ratio = width / height
-    best, choice = np.full(len(wh), -1.0), _nearest(ratio, groups)
-    for columns, rows in (one for group in groups.values() for one in group):
+    found = _nearest(ratio, groups)
+    shapes = ((ratio > 1, _of_wide), (ratio == 1, _of_square), (ratio < 1, _of_tall))
+    for rows, short in shapes:
+        found[rows] = _largest(width[rows], height[rows], groups, tile, short, found[rows])
+    return found
+
+
+def _largest(
+    width: Floats,
+    height: Floats,
+    groups: dict[float, list[tuple[int, int]]],
+    tile: int,
+    short: Callable[[Floats, Floats, Floats], Floats],
+    otherwise: Ints,
+) -> Ints:
+    """[n, 2] the canvas that holds a picture and makes its short side the largest."""
+    grids = [one for group in groups.values() for one in group]
+    best, choice = np.full(len(width), -1.0), np.full(len(width), -1)
+    for index, (columns, rows) in enumerate(grids):
         factor = np.minimum(columns * tile / width, rows * tile / height)
-        short = np.where(
-            ratio > 1,
-            np.floor(factor * width / ratio),
-            np.where(ratio == 1, factor * height, np.floor(factor * height * ratio)),
-        )
-        holds = (columns * tile >= width) & (rows * tile >= height) & (short >= best)
-        choice[holds] = columns, rows
-        best[holds] = short[holds]
-    return choice
+        side = short(factor, width, height)
+        holds = (columns * tile >= width) & (rows * tile >= height) & (side >= best)
+        np.copyto(choice, index, where=holds)
+        np.copyto(best, side, where=holds)
+    held = (choice >= 0)[:, None]
+    return np.where(held, np.array(grids, np.int64)[choice], otherwise)
+
+
+def _of_wide(factor: Floats, width: Floats, height: Floats) -> Floats:
+    return np.asarray(np.floor(factor * width / (width / height)), np.float64)
+
+
+def _of_square(factor: Floats, _: Floats, height: Floats) -> Floats:
+    return np.asarray(factor * height, np.float64)
+
+
+def _of_tall(factor: Floats, width: Floats, height: Floats) -> Floats:
+    return np.asarray(np.floor(factor * height * (width / height)), np.float64)
 
 
 def _nearest(ratio: Floats, groups: dict[float, list[tuple[int, int]]]) -> Ints:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.reasons import Reason
 from schemas.sized import NEXT, Bools, Drawn, Ints, Layout, Media, Ragged, Sized, Texts, specials
-from workers.policies.layouts import equal_runs, texts_by
+from workers.policies.layouts import equal_runs, part, texts_by
 from workers.policies.protocol import Names
 from workers.policies.verdicts import Verdicts, check, is_video
 from workers.text_config import FAMILIES, Family
@@ -112,14 +112,8 @@ def marked_runs(
 
 def run_groups(groups: Sequence[tuple[Ints, Ints]], texts: Texts) -> Layout:
     """Runs of unequal length: of each group [n] so many, of [n] so many features."""
-    lists = [Ragged.from_counts(np.repeat(tokens, count), count) for count, tokens in groups]
-    tokens = Ragged.join(lists)
-    values = np.zeros((2 * len(tokens.values), 3), np.int64)
-    values[::2, 0], values[::2, 1], values[1::2, 2] = 1, tokens.values, NEXT
-    inner = np.ones(len(values), np.bool_)
-    inner[2 * tokens.offsets[1:] - 1] = False  # nothing follows a medium's last run
-    parts = Ragged.from_counts(values[inner], 2 * tokens.counts - 1)
-    return Layout(runs=np.ones(len(tokens), np.int64), parts=parts, texts=texts)
+    parts = Ragged.join([part(count > 0, count, tokens, NEXT) for count, tokens in groups])
+    return Layout(runs=np.ones(len(parts), np.int64), parts=parts, texts=texts)
 
 
 def refuse_target(wh: Ints, resized: Ints, verdicts: Verdicts) -> Ints:

@@ -131,12 +131,12 @@ def _molmo2(_: Row, record: Fields) -> Fields:
         for row in range(rows)
         for column in range(columns)
     ]
-    runs = [part[1] for part in record["parts"] if part[0]]
+    (low, low_columns, _), (high, high_columns, _) = record["parts"]
     regular = record["crops_ltrb"] == (boxes if len(boxes) > 1 else [])
     return {
         "grid": [columns, rows] if regular else [],
-        "low_grid": [14, runs[0]],
-        "high_grid": [len(runs) - 14, runs[14]],
+        "low_grid": [low, low_columns],
+        "high_grid": [high, high_columns],
         "resample": f"{record['resample'].upper()}, antialias=False",
     }
 
