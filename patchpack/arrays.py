@@ -128,7 +128,9 @@ ARRAYS: dict[str, Spec] = {
     "pieces_item": Spec("I32", "pieces_item"),
     "pieces": Spec("I32", "pieces_item", (6,)),
 }
-"""Every array of every pack, also when empty; an axis `*_item` is as long as that column."""
+"""Every array of every pack, also when empty, but for `OPTIONAL`; an axis `*_item` is as long as
+that column.
+"""
 
 OPTIONAL = frozenset({"pieces_item", "pieces"})
 """Those that a pack has only where they hold something."""
@@ -176,9 +178,19 @@ def _value_problem(arrays: Arrays) -> tuple[str, str] | None:
             return name, "below 0"
     if not (arrays.runs >= 1).all():
         return "runs", "expected at least 1 everywhere"
-    if (arrays.pieces < 0).any():
-        return "pieces", "below 0"
     crops = arrays.crops_ltrb
     if not (crops[:, :2] < crops[:, 2:]).all():
         return "crops_ltrb", "an empty crop"
+    return _piece_problem(arrays) if arrays.pieces.size else None
+
+
+def _piece_problem(arrays: Arrays) -> tuple[str, str] | None:
+    """Views and their maps take the pieces of an item crop by crop, and divide by their sizes."""
+    if (arrays.pieces < 0).any():
+        return "pieces", "below 0"
+    if not arrays.pieces[:, [0, 1, 4, 5]].all():
+        return "pieces", "a piece without pixels"
+    owners, cut = arrays.pieces_item, arrays.crops_item  # both ascending
+    if not np.array_equal(owners, cut[np.isin(cut, owners)]):
+        return "pieces_item", "expected one for each crop of its items"
     return None

@@ -69,8 +69,9 @@ def _size_problem(drawing: ItemGeometry) -> str | None:
     if min(map(min, sizes)) < 1:
         return "has pictures without pixels"
     (width, height), cut = drawing["view_wh"], 0
-    if len(drawing.get("pieces", [])) not in (0, len(drawing["crops_ltrb"])):
-        return "has crops without pieces"
+    pieces, crops = len(drawing.get("pieces", [])), len(drawing["crops_ltrb"])
+    if pieces not in (0, crops):
+        return f"has {pieces} pieces for {crops} crops"
     for left, top, right, bottom in drawing["crops_ltrb"]:
         if left < 0 or top < 0 or right > width or bottom > height:
             return f"is cut at {[left, top, right, bottom]}, beyond {width} x {height} pixels"

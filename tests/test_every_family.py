@@ -123,6 +123,8 @@ def _views(pack: Pack, item: int) -> Iterator[tuple[int, int]]:
     sizes = [Image.open(io.BytesIO(one.data.tobytes())).size for one in pictures[:2]]
     crops: np.ndarray[Any, Any] = arrays.crops_ltrb[arrays.crops_item == item]
     cut = [(int(right - left), int(low - top)) for left, top, right, low in crops] or sizes[:1]
+    pieces = arrays.pieces[arrays.pieces_item == item, 4:].tolist()
+    cut = [(width, height) for width, height in pieces] or cut
     drawn = bool(arrays.thumbnail[item]) and arrays.thumbnail_of[item] != 2
     first = arrays.thumbnail[item] == 1
     if first:

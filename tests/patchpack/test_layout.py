@@ -264,15 +264,26 @@ def test_every_array_must_be_there_with_its_dtype_and_length(name: str) -> None:
 
 def test_pieces_are_in_a_pack_that_has_them() -> None:
     pack = media_pack(6)
-    owner, pieces = np.zeros(1, np.int32), np.array([[4, 2, 0, 1, 4, 4]], np.int32)
+    owner, pieces = np.zeros(2, np.int32), np.array([[4, 2, 0, 1, 4, 4]] * 2, np.int32)
     with_pieces = Pack(
         pack.header, replace(pack.arrays, pieces_item=owner, pieces=pieces), pack.payloads
     )
-    assert again(with_pieces).arrays.pieces.tolist() == [[4, 2, 0, 1, 4, 4]]
+    assert again(with_pieces).arrays.pieces.tolist() == [[4, 2, 0, 1, 4, 4]] * 2
     assert again(pack).arrays.pieces.shape == (0, 6)
-    for wrong in (pieces[:, :4], -pieces):
-        with pytest.raises(FormatError, match="00000006: pieces"):
-            members(Pack(pack.header, replace(with_pieces.arrays, pieces=wrong), pack.payloads))
+    for wrong, of, message in (
+        (pieces[:, :4], owner, "pieces: is int32"),
+        (-pieces, owner, "pieces: below 0"),
+        (pieces * [0, 1, 1, 1, 1, 1], owner, "pieces: a piece without pixels"),
+        (pieces * [1, 1, 1, 1, 1, 0], owner, "pieces: a piece without pixels"),
+        (pieces[:1], owner[:1], "pieces_item: expected one for each crop"),  # of two
+        (pieces[:1], owner[:1] + 1, "pieces_item: expected one for each crop"),  # of none
+    ):
+        arrays = replace(pack.arrays, pieces_item=of, pieces=wrong.astype(np.int32))
+        with pytest.raises(FormatError, match=f"00000006: {message}"):
+            members(Pack(pack.header, arrays, pack.payloads))
+        stored = load(members(with_pieces)[1]) | {"pieces_item": of, "pieces": arrays.pieces}
+        with pytest.raises(FormatError, match=f"00000006: {message}"):
+            decode(members(with_pieces)[0], save(stored))
 
 
 WRONG_ARRAYS: dict[str, Array] = {

@@ -11,7 +11,7 @@ import pytest
 from patchpack.layout import FormatError, Pack
 from patchpack.scene import patch_rays
 from patchpack.tile_coordinates import patch_places, tile_places
-from tests.handmade import media_pack
+from tests.handmade import again, media_pack
 
 WIDE: dict[str, Any] = {
     "canvas_wh": np.array([[56, 28], [56, 56]], np.int32),
@@ -62,6 +62,17 @@ def test_padding_lies_outside() -> None:
     rows = patch_places(pasted, 0).reshape(3, 2, 2, 2)[:2, :, 0, 0].ravel()
     assert np.allclose(rows, [-0.25, 0.25, 0.75, 1.25])
     assert tile_places(pasted, 0).tolist() == [[0, 0], [1, 0], [-1, -1]]
+
+
+def test_patches_of_a_piece_lie_where_its_crop_was() -> None:
+    """The first crop is turned into a letterbox, the second becomes twice as large."""
+    pieces = np.array([[28, 14, 0, 7, 28, 28], [56, 56, 0, 0, 56, 56]], np.int32)
+    owner = np.zeros(2, np.int32)
+    found = patch_places(again(tiled(pieces=pieces, pieces_item=owner)), 0).reshape(3, 2, 2, 2)
+    plain = patch_places(tiled(), 0).reshape(3, 2, 2, 2)
+    # its rows are at 7 and 21 of 28 pixels, the first and the last of the crop's 14
+    assert np.allclose(found[0], [[[0, 0.125], [0, 0.375]], [[1, 0.125], [1, 0.375]]])
+    assert np.allclose(found[1:], plain[1:])
 
 
 def test_views_that_are_not_those_of_the_grids() -> None:

@@ -24,7 +24,13 @@ POLICIES = {
     "internvl": 'kind = "internvl"\nimage_size = 56\nmax_num = 6',
     "llava15": 'kind = "llava15"\nimage_size = 56',
     "oryx": 'kind = "oryx"',
+    "gemma3": 'kind = "gemma3"\nimage_size = 56\ndo_pan_and_scan = true\n'
+    "pan_and_scan_min_crop_size = 16",
+    "ovis2": 'kind = "ovis2"\nimage_size = 56',
+    "aria": 'kind = "aria"\nmax_image_size = 490\nsplit_image = true',
 }
+PIECES = ("gemma3", "ovis2", "aria")
+"""Whose crops are resized one by one."""
 
 
 def seen(packs: Iterator[Pack]) -> dict[tuple[str, int], list[Picture]]:
@@ -54,6 +60,8 @@ def test_source_bytes_are_drawn_as_the_pipeline_draws(policy: str, tmp_path: Pat
             max_tokens=4000,
         )
         both.append(seen(packs_of(tmp_path / "out", built)))
+        packs = list(packs_of(tmp_path / "out", built))
+        assert any(len(pack.arrays.pieces) for pack in packs) == (policy in PIECES)
     assert len(both[0]) > 8
     assert both[0].keys() == both[1].keys()
     for key, drawn in both[0].items():
@@ -126,6 +134,24 @@ def test_sizes_that_cannot_be_are_told_before_anything_is_made(
         pack = Pack(pack.header, replace(pack.arrays, **{name: column}), pack.payloads)
     with pytest.raises(FormatError, match=message):
         views(pack, 0)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        ([[28, 28, 0, 0, 28, 28]], "has 1 pieces for 2 crops"),
+        ([[28, 28, 0, 0, 28, 28], [29, 28, 0, 0, 28, 28]], r"\[29, 28\] at \[0, 0\] on \[28, 28\]"),
+        ([[28, 28, 0, 0, 28, 28], [28, 28, 0, 1, 28, 28]], r"\[28, 28\] at \[0, 1\] on \[28, 28\]"),
+        ([[28, 28, 0, 0, 60_000, 60_000]] * 2, "is cut into 7200001568 pixels"),
+    ],
+)
+def test_pieces_that_cannot_be_are_told_before_anything_is_made(
+    pieces: list[list[int]], message: str
+) -> None:
+    pack, values = media_pack(0), np.array(pieces, np.int32)
+    arrays = replace(pack.arrays, pieces=values, pieces_item=np.zeros(len(values), np.int32))
+    with pytest.raises(FormatError, match=f"item 0 .*{message}"):
+        views(Pack(pack.header, arrays, pack.payloads), 0)
 
 
 def test_crops_that_repeat_the_view_without_end_are_told() -> None:
