@@ -17,6 +17,7 @@ from pydantic import Field
 from schemas.sized import Ints, token
 from workers.policies.fitting import best_fit
 from workers.policies.grids import square_views
+from workers.policies.smaller import one_less
 from workers.policies.stills import StillPolicy, Views, marked_runs
 from workers.policies.tiles import candidate_grids, tiled
 from workers.policies.verdicts import Verdicts
@@ -55,9 +56,7 @@ class Cohere2Vision(StillPolicy):
 
     def smaller(self) -> Self | None:
         """One tile less."""
-        if self.max_patches == 1:
-            return None
-        return self.model_copy(update={"max_patches": self.max_patches - 1})
+        return one_less(self, "max_patches")
 
 
 def _texts(_: int, views: int) -> list[str]:

@@ -14,6 +14,7 @@ from pydantic import Field, PositiveInt
 
 from schemas.sized import Ints
 from workers.policies.native import bounded, native_view
+from workers.policies.smaller import three_quarters
 from workers.policies.smart_resize import enlarged, refuse_ratio, smart_resize_whole
 from workers.policies.stills import StillPolicy, Views, refuse_target
 from workers.policies.verdicts import Verdicts
@@ -45,5 +46,4 @@ class Glm4v(StillPolicy):
 
     def smaller(self) -> Self | None:
         """An area of 3/4, down to the least."""
-        less = max(self.longest_edge * 3 // 4, self.shortest_edge)
-        return self.model_copy(update={"longest_edge": less}) if less < self.longest_edge else None
+        return three_quarters(self, "longest_edge", self.shortest_edge)

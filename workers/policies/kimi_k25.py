@@ -15,6 +15,7 @@ from pydantic import Field
 
 from schemas.sized import Ints
 from workers.policies.kimi_views import kimi_views
+from workers.policies.smaller import three_quarters
 from workers.policies.stills import StillPolicy, Views
 from workers.policies.verdicts import Verdicts
 from workers.text_config import Family
@@ -44,5 +45,4 @@ class KimiK25(StillPolicy):
 
     def smaller(self) -> Self | None:
         """3/4 of the patches, down to 256."""
-        less = max(self.max_patches * 3 // 4, 256)
-        return self.model_copy(update={"max_patches": less}) if less < self.max_patches else None
+        return three_quarters(self, "max_patches", 256)

@@ -16,6 +16,7 @@ from pydantic import Field
 from schemas.reasons import Reason
 from schemas.sized import Ints
 from workers.policies.kimi_views import kimi_views
+from workers.policies.smaller import three_quarters
 from workers.policies.stills import StillPolicy, Views, refuse_target
 from workers.policies.verdicts import Verdicts
 from workers.text_config import Family
@@ -62,6 +63,4 @@ class KimiVL(StillPolicy):
 
     def smaller(self) -> Self | None:
         """3/4 of the patches, down to 256."""
-        less = max(self.in_token_limit * 3 // 4, 256)
-        changed = {"in_token_limit": less}
-        return self.model_copy(update=changed) if less < self.in_token_limit else None
+        return three_quarters(self, "in_token_limit", 256)

@@ -18,6 +18,7 @@ from schemas.sized import Ints, token
 from workers.policies.drawing import LAST, Canvas, Thumbnail, drawn, square
 from workers.policies.fitting import best_fit, grids_by_ratio
 from workers.policies.grids import square_views
+from workers.policies.smaller import half
 from workers.policies.stills import StillPolicy, Views, marked_runs
 from workers.policies.tiles import tile_boxes
 from workers.policies.verdicts import Verdicts
@@ -67,9 +68,7 @@ class Llama4(StillPolicy):
 
     def smaller(self) -> Self | None:
         """Half the tiles."""
-        if self.max_patches == 1:
-            return None
-        return self.model_copy(update={"max_patches": self.max_patches // 2})
+        return half(self, "max_patches")
 
     def _resized(self, wh: Ints, canvas: Ints) -> Ints:
         """[n, 2] the size on the canvas, in the precision of either side."""

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from schemas.sized import Floats, Ints, Ragged, token
 from workers.policies.drawing import FIRST, Thumbnail, drawn
+from workers.policies.smaller import one_less
 from workers.policies.stills import StillPolicy, Views, one_grid, run_groups, texts_by_grid
 from workers.policies.tiles import rect_boxes
 from workers.policies.uhd_slices import slice_grids
@@ -67,9 +68,7 @@ class MiniCPMV46(StillPolicy):
 
     def smaller(self) -> Self | None:
         """One slice less."""
-        if self.max_slice_nums == 1:
-            return None
-        return self.model_copy(update={"max_slice_nums": self.max_slice_nums - 1})
+        return one_less(self, "max_slice_nums")
 
     def _at_area(self, wh: Floats) -> Ints:
         """[n, 2] pixels of the area, in whole blocks."""

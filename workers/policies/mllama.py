@@ -17,6 +17,7 @@ from workers.policies.drawing import Canvas, drawn
 from workers.policies.fitting import best_fit, fit_in_box
 from workers.policies.grids import square_views
 from workers.policies.layouts import plain
+from workers.policies.smaller import one_less
 from workers.policies.stills import StillPolicy, Views
 from workers.policies.tiles import tile_boxes
 from workers.policies.verdicts import Verdicts
@@ -59,9 +60,7 @@ class Mllama(StillPolicy):
 
     def smaller(self) -> Self | None:
         """One tile less."""
-        if self.max_image_tiles == 1:
-            return None
-        return self.model_copy(update={"max_image_tiles": self.max_image_tiles - 1})
+        return one_less(self, "max_image_tiles")
 
 
 def supported(most: int) -> list[tuple[int, int]]:

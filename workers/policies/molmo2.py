@@ -19,6 +19,7 @@ from schemas.sized import Ints, Ragged, token
 from workers.policies.drawing import FIRST, Thumbnail, drawn, square
 from workers.policies.fitting import best_fit
 from workers.policies.grids import square_views
+from workers.policies.smaller import one_less
 from workers.policies.stills import StillPolicy, Views, run_groups, texts_by_grid
 from workers.policies.tiles import candidate_grids, tile_boxes
 from workers.policies.verdicts import Verdicts
@@ -70,9 +71,7 @@ class Molmo2(StillPolicy):
 
     def smaller(self) -> Self | None:
         """One crop less."""
-        if self.max_crops == 1:
-            return None
-        return self.model_copy(update={"max_crops": self.max_crops - 1})
+        return one_less(self, "max_crops")
 
 
 def _texts(_: int, rows: int) -> list[str]:

@@ -22,6 +22,7 @@ from workers.policies.covering import covering_grids, cut_boxes
 from workers.policies.drawing import FIRST, Canvas, Thumbnail, center_in, drawn, square
 from workers.policies.grids import square_views
 from workers.policies.protocol import Names
+from workers.policies.smaller import one_less
 from workers.policies.stills import StillPolicy, Views, marked_runs, refuse_target
 from workers.policies.tiles import candidate_grids, nearest_grid, tile_boxes
 from workers.policies.verdicts import Verdicts
@@ -77,9 +78,7 @@ class Ovis2(StillPolicy):
 
     def smaller(self) -> Self | None:
         """One crop less."""
-        if self.max_patches == self.min_patches:
-            return None
-        return self.model_copy(update={"max_patches": self.max_patches - 1})
+        return one_less(self, "max_patches", self.min_patches)
 
     def _stretched(self, grid: Ints) -> Drawn:
         several = grid.prod(axis=1) > 1

@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 
 from schemas.sized import Ints
 from workers.policies.native import bounded, native_view
+from workers.policies.smaller import three_quarters
 from workers.policies.smart_resize import refuse_ratio, smart_resize
 from workers.policies.stills import StillPolicy, Views, refuse_target
 from workers.policies.verdicts import Verdicts
@@ -42,8 +43,7 @@ class PaddleOCRVL(StillPolicy):
 
     def smaller(self) -> Self | None:
         """An area of 3/4, down to the least."""
-        less = max(self.max_pixels * 3 // 4, self.min_pixels)
-        return self.model_copy(update={"max_pixels": less}) if less < self.max_pixels else None
+        return three_quarters(self, "max_pixels", self.min_pixels)
 
 
 def _lifted(wh: Ints, factor: int) -> Ints:

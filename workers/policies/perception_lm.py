@@ -20,6 +20,7 @@ from workers.policies.drawing import FIRST, Thumbnail, drawn, square
 from workers.policies.fitting import grids_by_ratio
 from workers.policies.grids import square_views
 from workers.policies.layouts import plain
+from workers.policies.smaller import half
 from workers.policies.stills import StillPolicy, Views
 from workers.policies.tiles import tile_boxes
 from workers.policies.verdicts import Verdicts
@@ -61,9 +62,7 @@ class PerceptionLM(StillPolicy):
 
     def smaller(self) -> Self | None:
         """Half the tiles."""
-        if self.max_num_tiles == 1:
-            return None
-        return self.model_copy(update={"max_num_tiles": self.max_num_tiles // 2})
+        return half(self, "max_num_tiles")
 
 
 def _grids(wh: Ints, most: int, tile: int) -> Ints:

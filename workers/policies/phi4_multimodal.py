@@ -20,6 +20,7 @@ from schemas.sized import NEWLINE, OTHER, Ints
 from workers.policies.drawing import FIRST, Canvas, Thumbnail, drawn, square
 from workers.policies.grids import square_views
 from workers.policies.layouts import one_run, part
+from workers.policies.smaller import half
 from workers.policies.stills import StillPolicy, Views
 from workers.policies.tiles import candidate_grids, nearest_grid, tile_boxes
 from workers.policies.verdicts import Verdicts
@@ -80,9 +81,7 @@ class Phi4Multimodal(StillPolicy):
 
     def smaller(self) -> Self | None:
         """Half the tiles."""
-        if self.dynamic_hd == 1:
-            return None
-        return self.model_copy(update={"dynamic_hd": self.dynamic_hd // 2})
+        return half(self, "dynamic_hd")
 
 
 def _letterboxed(wh: Ints, canvas: Ints) -> Ints:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from schemas.sized import Ints, token
 from workers.policies.drawing import drawn
+from workers.policies.smaller import three_quarters
 from workers.policies.stills import StillPolicy, Views, marked_runs, one_grid, refuse_target
 from workers.policies.verdicts import Verdicts
 from workers.text_config import Family
@@ -51,8 +52,7 @@ class Pixtral(StillPolicy):
 
     def smaller(self) -> Self | None:
         """A long side of 3/4, down to 224 pixels."""
-        less = max(self.longest_edge * 3 // 4, 224)
-        return self.model_copy(update={"longest_edge": less}) if less < self.longest_edge else None
+        return three_quarters(self, "longest_edge", 224)
 
 
 def _texts(_: int, rows: int) -> list[str]:
