@@ -21,6 +21,7 @@ ALPHAS = ("none", "dropped", "white")
 RESAMPLES = ("bicubic", "bilinear", "lanczos")
 THUMBNAIL_SOURCES = ("source", "canvas", "model")
 CAMERA_CONVENTIONS = ("opencv", "opengl")
+_NEXT = 4  # after a row: it is a run of its own
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -176,6 +177,8 @@ def _value_problem(arrays: Arrays) -> tuple[str, str] | None:
     for name in ("frame_indices", "kept_patches", "parts"):
         if not (getattr(arrays, name) >= 0).all():
             return name, "below 0"
+    if (arrays.parts[:, 2] > _NEXT).any():
+        return "parts", f"holds {arrays.parts[:, 2].max()} after a row, at most {_NEXT}"
     if not (arrays.runs >= 1).all():
         return "runs", "expected at least 1 everywhere"
     crops = arrays.crops_ltrb

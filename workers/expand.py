@@ -87,14 +87,19 @@ class VisionBlock:
 
 def run_lengths(parts: Sequence[Sequence[int]]) -> list[int]:
     """Embeddings of each run that the parts give once."""
-    lengths, open_ = [], 0
+    return [length for length, count in equal_lengths(parts) for _ in range(count)]
+
+
+def equal_lengths(parts: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    """The same as (embeddings, how many such runs follow one another), however many there are."""
+    groups, open_ = [], 0
     for rows, columns, after in parts:
         if after == NEXT and rows:
-            lengths += [open_ + columns, *[columns] * (rows - 1)]
+            groups += [(open_ + columns, 1), (columns, rows - 1)][: min(rows, 2)]
             open_ = 0
         elif after != NEXT:
             open_ += rows * (columns + (after > 0))
-    return [*lengths, open_] if open_ or not lengths else lengths
+    return [*groups, (open_, 1)] if open_ or not groups else groups
 
 
 class Run(NamedTuple):

@@ -16,7 +16,7 @@ from patchpack.item_geometry import item_geometry
 from patchpack.layout import FEATURE_DTYPES, Pack
 from patchpack.view_maps import Floats
 from workers.cameras import lenses
-from workers.expand import Kinds, VisionBlock
+from workers.expand import Kinds, VisionBlock, equal_lengths
 
 
 def problems_in(pack: Pack) -> Iterator[str]:
@@ -25,11 +25,10 @@ def problems_in(pack: Pack) -> Iterator[str]:
     for item in range(pack.header.items):
         start = pack.header.item_start[item]
         kinds = pack.arrays.token_kind[start : start + pack.header.item_length[item]]
-        planned = _planned_kinds(pack, item)
-        inside += len(planned)
-        if not np.array_equal(kinds[kinds > 0], planned):
+        inside += (planned := _planned(pack, item))
+        if not _has_kinds(pack, item, kinds[kinds > 0], planned):
             have = np.count_nonzero(kinds)
-            yield f"item {item} has {have} embeddings, its parts give {len(planned)} or other kinds"
+            yield f"item {item} has {have} embeddings, its parts give {planned} or other kinds"
         yield from _picture_problems(pack, item)
         yield from _camera_problems(pack, item)
     total = np.count_nonzero(pack.arrays.token_kind)
@@ -37,11 +36,26 @@ def problems_in(pack: Pack) -> Iterator[str]:
         yield f"{total} embeddings, the items have {inside}"
 
 
-def _planned_kinds(pack: Pack, item: int) -> Kinds:
-    arrays = pack.arrays
-    parts = arrays.parts[arrays.part_item == item].tolist()
-    runs = int(arrays.runs[item])
-    return np.tile(VisionBlock(pack.header.item_kind[item], parts, runs).run_kinds(), runs)
+def _planned(pack: Pack, item: int) -> int:
+    """Embeddings that its parts give; 0 where one of its runs would have none."""
+    groups = equal_lengths(_parts(pack, item))
+    if min(length for length, _ in groups) < 1:
+        return 0
+    return int(pack.arrays.runs[item]) * sum(length * count for length, count in groups)
+
+
+def _has_kinds(pack: Pack, item: int, found: Kinds, planned: int) -> bool:
+    """Whether its embeddings are what its parts give."""
+    if len(found) != planned or not planned:  # parts may say more than fits into memory
+        return False
+    runs = int(pack.arrays.runs[item])
+    block = VisionBlock(pack.header.item_kind[item], _parts(pack, item), runs)
+    return np.array_equal(found, np.tile(block.run_kinds(), runs))
+
+
+def _parts(pack: Pack, item: int) -> list[list[int]]:
+    parts: list[list[int]] = pack.arrays.parts[pack.arrays.part_item == item].tolist()
+    return parts
 
 
 def _picture_problems(pack: Pack, item: int) -> Iterator[str]:
