@@ -149,12 +149,14 @@ class Layout:
     @property
     def run_counts(self) -> Ints:
         """[n] runs of each medium."""
-        rows, _, after = self.parts.values.T
+        rows, columns, after = self.parts.values.T
         ended = self.parts.sums(rows * (after == NEXT))
-        has_parts = self.parts.counts > 0
-        last = after[self.parts.offsets[1:][has_parts] - 1]
-        ended[has_parts] += last != NEXT  # what follows the last end, or all of it
-        return self.runs * ended
+        filled = rows * (columns + (after > 0)) > 0  # a part without rows ends and begins nothing
+        counts = self.parts.sums(filled.astype(np.int64))
+        last = after[filled][np.cumsum(counts)[counts > 0] - 1]
+        open_ = np.ones(len(counts), np.int64)
+        open_[counts > 0] = last != NEXT  # what follows the last end, or all of it
+        return self.runs * (ended + open_)
 
     @property
     def vision_tokens(self) -> Ints:
