@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ContractError
+from schemas.sized import NEXT
 from workers.expand import TextRow, VisionBlock, VisionIds, expand, planned_length
 from workers.text_tokenizers import BytesTokenizer
 from workers.vision_ids import Marks
@@ -111,10 +113,12 @@ IDS = st.lists(st.integers(0, 255), max_size=3)
 @st.composite
 def blocks(draw: st.DrawFn) -> VisionBlock:
     runs = draw(st.integers(1, 4))
-    texts = draw(st.one_of(st.just([]), st.lists(IDS, min_size=runs + 1, max_size=runs + 1)))
     kind = draw(st.sampled_from(["image", "video", "view"]))
-    part = st.tuples(st.integers(1, 3), st.integers(1, 4), st.sampled_from([0, 2, 3]))
-    return VisionBlock(kind, draw(st.lists(part, min_size=1, max_size=3)), runs, texts)
+    part = st.tuples(st.integers(1, 3), st.integers(1, 4), st.sampled_from([0, 2, 3, NEXT]))
+    bare = VisionBlock(kind, draw(st.lists(part, min_size=1, max_size=4)), runs)
+    count = bare.run_count + 1
+    texts = draw(st.one_of(st.just([]), st.lists(IDS, min_size=count, max_size=count)))
+    return replace(bare, run_text=texts)
 
 
 @given(st.data(), st.sampled_from([QWEN, LLAVA]))
@@ -134,19 +138,22 @@ def test_everything_stands_in_its_place_once(data: st.DataObject, ids: VisionIds
     for item, start, length in sample.runs:
         spans[start : start + length] += 1
         assert set(sample.tokens[start : start + length]) == {ids.marks(items[item].kind).pad}
-        assert sample.token_kind[start : start + length].tolist() == _kinds(items[item])
     assert (spans == (sample.token_kind > 0)).all()
-    assert [sum(r.item == i for r in sample.runs) for i in range(len(items))] == [
-        item.runs for item in items
-    ]
+    assert [
+        (run.item, sample.token_kind[run.start : run.start + run.length].tolist())
+        for run in sample.runs
+    ] == [(number, kinds) for number, block in enumerate(items) for kinds in _kinds(block)]
 
 
-def _kinds(block: VisionBlock) -> list[int]:
-    return [
-        kind
-        for rows, columns, after in block.parts
-        for kind in ([1] * columns + [after] * (after > 0)) * rows
-    ]
+def _kinds(block: VisionBlock) -> list[list[int]]:
+    """`token_kind` of each run."""
+    runs: list[list[int]] = [[]]
+    for rows, columns, after in block.parts:
+        for _ in range(rows):
+            runs[-1] += [1] * columns + [after] * (after in (2, 3))
+            if after == NEXT:
+                runs.append([])
+    return [run for run in runs if run] * block.runs
 
 
 def _naive(
@@ -158,9 +165,10 @@ def _naive(
         out += tokens[start:end]
         if index < len(items):
             block, marks = items[index], ids.marks(items[index].kind)
-            one = [marks.start, *[marks.pad] * len(_kinds(block)), marks.end]
-            texts = list(block.run_text) or [[]] * (block.runs + 1)
-            for text in texts[:-1]:
+            runs = _kinds(block)
+            texts = list(block.run_text) or [[]] * (len(runs) + 1)
+            for text, run in zip(texts[:-1], runs, strict=True):
+                one = [marks.start, *[marks.pad] * len(run), marks.end]
                 out += [*text, *(token for token in one if token is not None)]
             out += texts[-1]
     return out

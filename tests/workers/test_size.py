@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from schemas.tables import SIZED
 from tests.workers.plan_rows import Row, medium, shown, surveyed
 from workers.bytes_tokenizer import BytesTokenizer
-from workers.expand import VisionBlock, expand
+from workers.expand import VisionBlock, expand, run_lengths
 from workers.gather import gather
 from workers.item_costs import BYTES_PER_KILOPIXEL
 from workers.match import Match, Rule
 from workers.packing.limits import Limits
 from workers.policies.fixed import Fixed
 from workers.policies.internvl import InternVL
+from workers.policies.lfm2_vl import Lfm2VL
 from workers.policies.protocol import Policy
 from workers.policies.qwen2_vl import Qwen2VL
 from workers.select import SelectConfig, select
@@ -94,6 +95,7 @@ POLICIES = [
     Qwen2VL(variant="hf_4.45.0", max_frames=8, video_min_pixels=12544),
     InternVL(max_num=4),
     Fixed(),
+    Lfm2VL(tile_size=64, min_image_tokens=4, max_image_tokens=9),  # unequal runs
 ]
 SIDES = st.integers(1, 700)
 PICTURES = st.builds(
@@ -114,7 +116,7 @@ SAMPLES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=80)
 @given(
     SAMPLES,
     st.sampled_from(POLICIES),
@@ -133,7 +135,8 @@ def test_a_length_is_the_length_in_the_pack(
         assert (row["copies"] == 0) == (row["drop"] is not None) == (row["message"] is not None)
         assert row["tokens"] <= capacity
         assert row["attention"] == row["tokens"] ** 2
-        assert len(row["run_text"]) == sum(item["runs"] + 1 for item in row["items"])
+        runs = [item["runs"] * len(run_lengths(item["parts"])) for item in row["items"]]
+        assert len(row["run_text"]) == sum(runs) + len(runs)
         assert row["patches"] == sum(item["vit_patches"] for item in row["items"])
         grids = [grid for item in row["items"] for grid in item["grid_thw"]]
         assert row["vit_attention"] == sum(t * (h * w) ** 2 for t, h, w in grids)
