@@ -5,7 +5,9 @@ import pytest
 
 from schemas.errors import RecipeError
 from schemas.sized import Texts, pieces, specials, token, written
-from workers.bytes_tokenizer import BytesTokenizer
+from workers.bytes_tokenizer import RESERVED, BytesTokenizer
+from workers.geometry import geometry
+from workers.policies.pixtral import Pixtral
 from workers.run_text import RunText
 from workers.text_config import INNER_NAMES
 
@@ -36,3 +38,10 @@ def test_a_token_that_the_tokenizer_lacks_is_told() -> None:
 
 def test_the_bytes_tokenizer_knows_every_name_once() -> None:
     assert len({BYTES.special(name) for name in INNER_NAMES}) == len(set(INNER_NAMES))
+    assert len(set(RESERVED)) == len(RESERVED)  # a name twice would have the later id
+    assert RESERVED.index("<unk>") + 1 == RESERVED.index(INNER_NAMES[0]) == 46  # none moved
+
+
+def test_geometry_prints_the_names_alone() -> None:
+    [record] = geometry(Pixtral(), [{"width": 40, "height": 40}])
+    assert record["texts"] == ["", *["[IMG_BREAK]"] * 2, "[IMG_END]"]

@@ -133,14 +133,16 @@ def test_user_text_never_becomes_a_special_token(tiny: Tokenizer) -> None:
 
 def test_a_vision_token_that_the_tokenizer_calls_ordinary_is_special_too(tmp_path: Path) -> None:
     image = AddedToken("<image>", special=False)
+    row = AddedToken("<row_1_col_2>", special=False)
     think = AddedToken("<think>", special=False)
-    name = save_tokenizer(tmp_path, specials=("<|im_end|>", image, think))
+    name = save_tokenizer(tmp_path, specials=("<|im_end|>", image, row, think))
     data = json.loads((tmp_path / "tokenizer.json").read_text())
     for token in data["added_tokens"]:
         token["special"] = token["content"] == "<|im_end|>"
     (tmp_path / "tokenizer.json").write_text(json.dumps(data))
     tokenizer = load_tokenizer(TextConfig(tokenizer=name, family="llava"))
     assert tokenizer.special("<image>") not in tokenizer.encode("<image>")
+    assert tokenizer.special("<row_1_col_2>") not in tokenizer.encode("<row_1_col_2>")
     assert tokenizer.special("<think>") in tokenizer.encode("<think>")  # text that models write
 
 
