@@ -228,7 +228,7 @@ class Sized:
                     frame group)
     merge           int [n]  side of the block of patches that becomes one LLM token; 1 where
                     features are resampled in other ways or not at all
-    llm_tokens      int [n]  embeddings with every start and end token; text that the policy inserts
+    llm_tokens      int [n]  embeddings with every start, end and special token; text of the policy
                     (frame names, timestamps) is not in it, since it depends on the tokenizer
     vit_patches     int [n]  patches that the encoder computes
     kept_patches    Ragged [k]  which of them, row-major, where the policy drops the others; empty
