@@ -185,19 +185,9 @@ def policy_of(directory: Path, key: str) -> dict[str, Any]:
     found = {name: _first(places, paths) for name, paths in reading.settings.items()}
     settings = {name: value for name, value in found.items() if value is not None}
     if reading.tiles and not image.get("crop_to_patches", False):
+        settings.pop("min_patches", None)
         settings[reading.tiles] = 1
     return {"kind": reading.kind, **reading.fixed, **settings}
-
-
-def context_of(directory: Path) -> int | None:
-    """Tokens that the model reads, as its config states them."""
-    config = _object(directory / "config.json", "checkpoint") or {}
-    text = config.get("text_config")
-    for fields in (text if isinstance(text, dict) else {}, config):
-        most = fields.get("max_position_embeddings")
-        if isinstance(most, int) and most > 0:
-            return most
-    return None
 
 
 def _model_type(config: Fields) -> str:

@@ -45,6 +45,8 @@ def load_recipe(path: Path, policy: str | None = None) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not TOML: {error}") from error
     if policy is not None:
+        if raw.get("policy") == "auto":
+            raw.pop("checkpoint", None)
         kind, _, settings = policy.partition("?")
         raw["policy"] = [
             policy_settings(kind, [one for one in settings.split("&") if one], f"policy {kind}:")

@@ -6,10 +6,8 @@ Both are columns over n media, so that one image is a column of one; lists of va
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +17,7 @@ from patchpack.arrays import THUMBNAILS
 from schemas.columns import is_none
 from schemas.media import Media, images
 from schemas.ragged import Bools, Floats, Ints, Ragged
+from schemas.texts import Texts
 
 __all__ = [
     "Bools",
@@ -76,50 +75,6 @@ class Drawn:
     thumbnail_xy: Ints
     resample: Resample
     thumbnail_of: ThumbnailOf
-
-
-@dataclass(frozen=True)
-class Texts:
-    """What a policy writes around the runs of n media: ordinary text, and tokens by `token`.
-
-    Medium i has the texts `sets[which[i]]`: one before each run and one after the last; none at
-    all where `which` is -1.
-    """
-
-    which: Ints
-    sets: Sequence[tuple[str, ...]]
-
-    @classmethod
-    def none(cls, rows: int) -> Self:
-        """No text around any medium."""
-        return cls(np.full(rows, -1, np.int64), ())
-
-    def of(self, row: int) -> tuple[str, ...]:
-        """The texts of one medium."""
-        return () if self.which[row] < 0 else self.sets[self.which[row]]
-
-
-_OPEN, _CLOSE = "\ufdd8", "\ufdd9"
-
-
-def token(name: str) -> str:
-    """A special token among the texts of `Texts`."""
-    return f"{_OPEN}{name}{_CLOSE}"
-
-
-def written(text: str) -> str:
-    """The text with its special tokens by their names alone."""
-    return text.replace(_OPEN, "").replace(_CLOSE, "")
-
-
-def pieces(text: str) -> list[str]:
-    """Ordinary text and names of special tokens by turns, text first and last; it may be empty."""
-    return re.split(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}", text)
-
-
-def specials(text: str) -> int:
-    """How many special tokens stand in the text."""
-    return text.count(_OPEN)
 
 
 NEWLINE, OTHER, NEXT = 2, 3, 4

@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from schemas.errors import RecipeError
-from schemas.sized import Media, written
+from schemas.sized import Media
+from schemas.texts import written
 from workers.policies.protocol import Policy
 
 Line = Mapping[str, object]

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from schemas.columns import Ints
-from schemas.sized import Texts, pieces
+from schemas.sized import Texts
+from schemas.texts import split_at_tokens
 
 Ids = tuple[int, ...]
 
@@ -54,7 +55,7 @@ class RunText:
 
     def _encoded(self, text: str) -> Iterator[int]:
         """The ids of what stands between special tokens, and theirs."""
-        for number, piece in enumerate(pieces(text)):
+        for number, piece in enumerate(split_at_tokens(text)):
             if number % 2:
                 yield self._special(piece)
             elif piece:

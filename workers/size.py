@@ -109,8 +109,8 @@ def size(
     rule = _rules(plan, kept, config)
     chains = [steps_of(one.policy) for one in config.rules]
     # steps that a sample can take: as many as the most patient of its policies
-    steps = np.array([*(len(chain) - 1 for chain in chains), 0], np.int64)
-    depth = _most_per_sample(steps[rule], kept)
+    depth = np.array([*(len(chain) - 1 for chain in chains), 0], np.int64)[rule]
+    depth = _most_per_sample(depth, kept)
     todo, step = np.flatnonzero(is_none(plan.drop)), 0
     while len(todo):
         plan.fit[todo] = step
@@ -251,7 +251,7 @@ def _table(selected: pa.Table, kept: Kept, plan: _Plan, config: SizeConfig) -> p
         return column
 
     costs = _costs(plan, kept, config)
-    videos = _per_sample(1 * (kept.media.kind == "video"), kept)
+    videos = _per_sample((kept.media.kind == "video").astype(np.int64), kept)
     drop, message = selected.column("drop").to_pylist(), selected.column("message").to_pylist()
     for sample in np.flatnonzero(~alive).tolist():
         drop[kept.place[sample]], message[kept.place[sample]] = (

@@ -43,11 +43,15 @@ def zoo(
     return Adapter(policy, FIELDS, lines, expected, found)
 
 
-def without(*names: str, **renamed: str) -> Callable[[Fields], Fields]:
+def without(*names: str, renamed: Mapping[str, str] = {}) -> Callable[[Fields], Fields]:
     """The params without these, and with our names for others."""
     return lambda params: {
         renamed.get(key, key): value for key, value in params.items() if key not in names
     }
+
+
+SIZE = {"size": "image_size"}
+"""What most golden files call a tile's side."""
 
 
 def grid(record: Fields, tile: int) -> list[int]:

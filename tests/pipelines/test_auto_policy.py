@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import transformers
 
-from pipelines.checkpoint_policy import READINGS, context_of, policy_of
+from pipelines.checkpoint_policy import READINGS, policy_of
 from pipelines.load_recipe import load_policy, load_recipe
 from schemas.errors import RecipeError
 
@@ -120,7 +120,7 @@ def test_settings_may_lie_in_the_processor_s_file(tmp_path: Path) -> None:
 
 
 def test_without_crops_there_is_one_tile(tmp_path: Path) -> None:
-    (tmp_path / "preprocessor_config.json").write_text('{"max_patches": 12}')
+    (tmp_path / "preprocessor_config.json").write_text('{"min_patches": 2, "max_patches": 12}')
     (tmp_path / "config.json").write_text('{"model_type": "aya_vision"}')
     assert policy_of(tmp_path, "checkpoint") == {"kind": "aya_vision", "max_patches": 1}
 
@@ -149,11 +149,13 @@ def test_a_setting_in_the_recipe_goes_before(tmp_path: Path) -> None:
     assert load_recipe(path).policy[0].policy.model_dump()["max_soft_tokens"] == 560
 
 
-def test_the_context_is_the_text_model_s(tmp_path: Path) -> None:
-    assert context_of(tmp_path) is None
-    config = {"max_position_embeddings": 7, "text_config": {"max_position_embeddings": 4096}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert context_of(tmp_path) == 4096
+def test_another_policy_takes_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    written = f'policy = "auto"\ncheckpoint = "{checkpoint(tmp_path, "gemma4")}"'
+    path.write_text(RECIPE.format(policy=written))
+    assert load_recipe(path, "pixtral?longest_edge=512").policy[0].policy.kind == "pixtral"
+    other = checkpoint(tmp_path, "glm4v")
+    assert load_recipe(path, f'auto?checkpoint="{other}"').policy[0].policy.kind == "glm4v"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from schemas.errors import RecipeError
-from schemas.sized import Texts, pieces, specials, token, written
+from schemas.sized import Texts
+from schemas.texts import specials, split_at_tokens, token, written
 from workers.bytes_tokenizer import RESERVED, BytesTokenizer
 from workers.geometry import geometry
 from workers.policies.pixtral import Pixtral
@@ -16,7 +17,7 @@ BYTES = BytesTokenizer()
 
 def test_special_tokens_stand_among_text() -> None:
     text = f"a{token('[IMG_BREAK]')}{token('[IMG_END]')}b"
-    assert pieces(text) == ["a", "[IMG_BREAK]", "", "[IMG_END]", "b"]
+    assert split_at_tokens(text) == ["a", "[IMG_BREAK]", "", "[IMG_END]", "b"]
     assert (written(text), specials(text)) == ("a[IMG_BREAK][IMG_END]b", 2)
     run_text = RunText(BYTES.encode, BYTES.special)
     [number] = run_text.add(Texts(np.array([0]), [(text, "", "b")])).tolist()

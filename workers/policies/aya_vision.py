@@ -13,7 +13,8 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from schemas.sized import Ints, token
+from schemas.sized import Ints
+from schemas.texts import token
 from workers.policies.grids import square_views
 from workers.policies.smaller import one_less
 from workers.policies.stills import StillPolicy, Views, marked_runs

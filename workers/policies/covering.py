@@ -1,7 +1,7 @@
 """Grids that cut the picture itself, and how much of its area the crops keep in a tile.
 
-Source: AIDC-AI/Ovis ovis/model/visual_tokenizer/base_visual_tokenizer.py (`_covering_area`,
-`_partition`, `_get_best_grid`). Doubles, summed crop by crop in the reference's order.
+Source: AIDC-AI/Ovis ovis/model/visual_tokenizer/base_visual_tokenizer.py
+(`preprocess_image`). Doubles, summed crop by crop in the reference's order.
 """
 
 import numpy as np

@@ -13,12 +13,12 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from schemas.sized import NEWLINE, Ints, token
+from schemas.sized import NEWLINE, Ints
+from schemas.texts import token
 from workers.policies.layouts import one_run, part
-from workers.policies.native import bounded, native_view
+from workers.policies.native import native_view, read_within
 from workers.policies.smaller import three_quarters
-from workers.policies.smart_resize import refuse_ratio, smart_resize
-from workers.policies.stills import StillPolicy, Views, refuse_target, texts_by_grid
+from workers.policies.stills import StillPolicy, Views, texts_by_grid
 from workers.policies.verdicts import Verdicts
 from workers.text_config import Family
 
@@ -42,9 +42,7 @@ class Emu3(StillPolicy):
     def views(self, wh: Ints, verdicts: Verdicts) -> Views:
         """One view."""
         factor, shown = self.spatial_factor, np.ones(len(wh), np.bool_)
-        sides = bounded(wh, self.min_pixels, self.max_pixels)
-        refuse_ratio(sides, verdicts.kept, verdicts)
-        resized = refuse_target(wh, smart_resize(sides, factor, "hf_5.23.0"), verdicts)
+        resized = read_within(wh, factor, (self.min_pixels, self.max_pixels), verdicts)
         grid = resized // factor
         layout = one_run(shown, [part(shown, grid[:, 1], grid[:, 0], NEWLINE)])
         layout = replace(layout, texts=texts_by_grid(grid, _texts))

@@ -9,16 +9,15 @@ models/molmo2/image_processing_molmo2.py (`select_tiling`), which differ in prec
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from schemas.sized import Floats, Ints
+from schemas.sized import Ints
 from workers.policies.blocks import blocks
 
 Number = type[np.float32] | type[np.float64]
 
 
 def best_fit(
-    wh: npt.NDArray[np.int64] | Floats,
+    wh: Ints,
     canvases: Sequence[tuple[int, int]],
     number: Number = np.float64,
     largest: bool = False,

@@ -14,10 +14,9 @@ from pydantic import Field, PositiveInt
 
 from schemas.sized import NEWLINE, OTHER, Ints
 from workers.policies.layouts import one_run, part
-from workers.policies.native import bounded, native_view
+from workers.policies.native import native_view, read_within
 from workers.policies.smaller import three_quarters
-from workers.policies.smart_resize import refuse_ratio, smart_resize
-from workers.policies.stills import StillPolicy, Views, refuse_target
+from workers.policies.stills import StillPolicy, Views
 from workers.policies.verdicts import Verdicts
 from workers.text_config import Family
 
@@ -38,10 +37,9 @@ class HunYuanVL(StillPolicy):
     def views(self, wh: Ints, verdicts: Verdicts) -> Views:
         """One view."""
         factor = self.patch_size * self.merge_size
-        sides = bounded(wh, self.min_pixels, self.max_pixels)
-        refuse_ratio(sides, verdicts.kept, verdicts)
-        resized = smart_resize(sides, factor, "hf_5.23.0")
-        resized, shown = refuse_target(wh, resized, verdicts), np.ones(len(wh), np.bool_)
+        areas = (self.min_pixels, self.max_pixels)
+        resized = read_within(wh, factor, areas, verdicts)
+        shown = np.ones(len(wh), np.bool_)
         columns, rows = resized.T // factor
         edge = part(shown, 1, 0, OTHER)
         layout = one_run(shown, [edge, part(shown, rows, columns, NEWLINE), edge])

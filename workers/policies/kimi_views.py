@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from schemas.sized import Ints, Layout, Ragged, token
+from schemas.sized import Ints, Layout, Ragged
+from schemas.texts import token
 from workers.policies.drawing import Canvas, drawn
 from workers.policies.layouts import equal_runs, texts_by
 from workers.policies.stills import Views, one_grid

@@ -14,7 +14,8 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from schemas.sized import Ints, Ragged, token
+from schemas.sized import Ints, Ragged
+from schemas.texts import token
 from workers.policies.drawing import LAST, Thumbnail, drawn
 from workers.policies.grids import square_views
 from workers.policies.native import bounded

@@ -14,7 +14,8 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from schemas.sized import Floats, Ints, Ragged, token
+from schemas.sized import Floats, Ints, Ragged
+from schemas.texts import token
 from workers.policies.drawing import FIRST, Thumbnail, drawn
 from workers.policies.smaller import one_less
 from workers.policies.stills import StillPolicy, Views, one_grid, run_groups, texts_by_grid

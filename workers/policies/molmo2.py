@@ -15,7 +15,8 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from schemas.sized import Ints, Ragged, token
+from schemas.sized import Ints, Ragged
+from schemas.texts import token
 from workers.policies.drawing import FIRST, Thumbnail, drawn, square
 from workers.policies.fitting import best_fit
 from workers.policies.grids import square_views

@@ -16,7 +16,7 @@ from pydantic import Field
 from schemas.sized import Floats, Ints
 from workers.policies.native import native_view
 from workers.policies.protocol import Names
-from workers.policies.stills import StillPolicy, Views
+from workers.policies.stills import StillPolicy, Views, refuse_target
 from workers.policies.verdicts import Verdicts
 from workers.text_config import Family
 
@@ -44,12 +44,14 @@ class NemotronHOmni(StillPolicy):
         room = (self.max_model_len - 4) * self.merge_size**2
         return min(max(room, self.min_num_patches), self.max_num_patches)
 
-    def views(self, wh: Ints, _: Verdicts) -> Views:
+    def views(self, wh: Ints, verdicts: Verdicts) -> Views:
         """One view."""
         low, most, merge = self.min_num_patches, self.budget, self.merge_size
         height, width = np.rint(wh / self.patch_size + 0.5).T[::-1]
         factor = np.minimum(np.sqrt(most / (height * width)), 1)
         height, width = np.floor(factor * height), np.floor(factor * width)
+        reduced = np.stack([width, height], axis=1).astype(np.int64) * self.patch_size
+        refuse_target(wh, reduced, verdicts)  # the published code divides by it
         few = (height * width < low) & (most > low)
         factor = np.sqrt(low / np.maximum(height * width, 1))
         height = np.where(few, np.ceil(factor * height), height)

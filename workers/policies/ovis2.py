@@ -17,7 +17,8 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from schemas.sized import Drawn, Ints, Ragged, token
+from schemas.sized import Drawn, Ints, Ragged
+from schemas.texts import token
 from workers.policies.covering import covering_grids, cut_boxes
 from workers.policies.drawing import FIRST, Canvas, Thumbnail, center_in, drawn, square
 from workers.policies.grids import square_views

@@ -12,10 +12,9 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from schemas.sized import Ints
-from workers.policies.native import bounded, native_view
+from workers.policies.native import native_view, read_within
 from workers.policies.smaller import three_quarters
-from workers.policies.smart_resize import refuse_ratio, smart_resize
-from workers.policies.stills import StillPolicy, Views, refuse_target
+from workers.policies.stills import StillPolicy, Views
 from workers.policies.verdicts import Verdicts
 from workers.text_config import Family
 
@@ -36,10 +35,9 @@ class PaddleOCRVL(StillPolicy):
     def views(self, wh: Ints, verdicts: Verdicts) -> Views:
         """One view."""
         factor = self.patch_size * self.merge_size
-        sides = bounded(_lifted(wh, factor), self.min_pixels, self.max_pixels)
-        refuse_ratio(sides, verdicts.kept, verdicts)
-        resized = smart_resize(sides, factor, "hf_5.23.0")
-        return native_view(refuse_target(wh, resized, verdicts), self.patch_size, self.merge_size)
+        areas = (self.min_pixels, self.max_pixels)
+        resized = read_within(_lifted(wh, factor), factor, areas, verdicts)
+        return native_view(resized, self.patch_size, self.merge_size)
 
     def smaller(self) -> Self | None:
         """An area of 3/4, down to the least."""

@@ -12,7 +12,8 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from schemas.sized import Ints, token
+from schemas.sized import Ints
+from schemas.texts import token
 from workers.policies.drawing import drawn
 from workers.policies.smaller import three_quarters
 from workers.policies.stills import StillPolicy, Views, marked_runs, one_grid, refuse_target

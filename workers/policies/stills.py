@@ -7,13 +7,26 @@ sized by the rule for pictures.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from schemas.reasons import Reason
-from schemas.sized import NEXT, Bools, Drawn, Ints, Layout, Media, Ragged, Sized, Texts, specials
+from schemas.sized import (
+    NEXT,
+    OTHER,
+    Bools,
+    Drawn,
+    Ints,
+    Layout,
+    Media,
+    Ragged,
+    Sized,
+    Texts,
+    images,
+)
+from schemas.texts import specials
 from workers.policies.layouts import equal_runs, part, texts_by
 from workers.policies.protocol import Names
 from workers.policies.verdicts import Verdicts, check, is_video
@@ -34,6 +47,20 @@ class Views:
     layout: Layout
 
 
+_ORDERED = (
+    ("min_pixels", "max_pixels"),
+    ("shortest_edge", "longest_edge"),
+    ("min_patches", "max_patches"),
+    ("min_tiles", "max_tiles"),
+    ("min_image_tokens", "max_image_tokens"),
+    ("min_num_patches", "max_num_patches"),
+)
+"""Settings of which the first may not exceed the second."""
+
+_TRIED = images(np.array([512, 4000]), np.array([512, 3000]))
+"""Pictures that settings are tried on: one that is a view, and one that is cut."""
+
+
 class StillPolicy(BaseModel, ABC):
     """A policy for pictures; the base of those alone, with nothing between."""
 
@@ -45,6 +72,19 @@ class StillPolicy(BaseModel, ABC):
 
     kind: str
     variant: str
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        settings = self.model_dump()
+        for low, high in _ORDERED:
+            least, most = settings.get(low), settings.get(high)
+            if least is not None and most is not None and least > most:
+                raise ValueError(f"{high} {most} < {low} {least}")
+        sized = self.size(_TRIED)
+        _, columns, after = sized.layout.parts.values.T
+        if (sized.grid_thw.values < 1).any() or ((columns < 1) & (after != OTHER)).any():
+            raise ValueError("sides, patch and merge leave a picture without a token")
+        return self
 
     @property
     def alpha(self) -> Literal["drop", "white"]:

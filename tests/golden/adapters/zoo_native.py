@@ -125,7 +125,7 @@ ADAPTERS = {
     "kimi_vl": zoo(
         KimiVL(),
         _kimi_vl,
-        without("preset", merge="merge_size"),
+        without("preset", renamed={"merge": "merge_size"}),
         {
             ("ValueError", "Exceed pos emb"): Reason.OVER_BUDGET,
             ("ValueError", "empty image"): Reason.EMPTY_TARGET,

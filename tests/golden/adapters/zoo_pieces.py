@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from schemas.reasons import Reason
 from tests.golden.adapter import Fields, Row
-from tests.golden.zoo import grid, thumbnail, without, zoo
+from tests.golden.zoo import SIZE, grid, thumbnail, without, zoo
 from workers.policies.aria import Aria
 from workers.policies.gemma3 import Gemma3
 from workers.policies.ovis2 import Ovis2
@@ -64,11 +64,11 @@ def _ovis2(row: Row, record: Fields) -> Fields:
 
 ADAPTERS = {
     "aria": zoo(Aria(), _aria),
-    "gemma3": zoo(Gemma3(), _gemma3, without("preset", size="image_size")),
+    "gemma3": zoo(Gemma3(), _gemma3, without("preset", renamed=SIZE)),
     "ovis2": zoo(
         Ovis2(),
         _ovis2,
-        without("preset", size="image_size"),
+        without("preset", renamed=SIZE),
         {("ValueError", "height and width must be > 0"): Reason.EMPTY_TARGET},
     ),
 }

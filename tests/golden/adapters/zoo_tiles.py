@@ -2,7 +2,7 @@
 
 from schemas.reasons import Reason
 from tests.golden.adapter import Fields, Row
-from tests.golden.zoo import grid, thumbnail, without, zoo
+from tests.golden.zoo import SIZE, grid, thumbnail, without, zoo
 from workers.policies.aya_vision import AyaVision
 from workers.policies.cohere2_vision import Cohere2Vision
 from workers.policies.deepseek_ocr2 import DeepSeekOCR2
@@ -15,6 +15,7 @@ from workers.policies.molmo2 import Molmo2
 from workers.policies.perception_lm import PerceptionLM
 from workers.policies.phi4_multimodal import Phi4Multimodal
 
+TILE = {"tile": "image_size"}
 PATCH_AND_SCALE = {364: (14, 2), 384: (14, 3), 512: (16, 4)}
 """Of the towers of Idefics3, SmolVLM and SmolVLM2, by tile."""
 
@@ -170,17 +171,15 @@ def _minicpm(_: Row, record: Fields) -> Fields:
 
 ADAPTERS = {
     "idefics3": zoo(Idefics3(), _idefics3, _idefics3_settings),
-    "llama4": zoo(Llama4(), _llama4, without("preset", "pixel_shuffle_ratio", tile="image_size")),
-    "mllama": zoo(Mllama(), _mllama, without("preset", tile="image_size")),
-    "cohere2_vision": zoo(
-        Cohere2Vision(), _tiles, without("preset", "min_patches", size="image_size")
-    ),
-    "aya_vision": zoo(AyaVision(), _aya, without("preset", "token_patch", size="image_size")),
+    "llama4": zoo(Llama4(), _llama4, without("preset", "pixel_shuffle_ratio", renamed=TILE)),
+    "mllama": zoo(Mllama(), _mllama, without("preset", renamed=TILE)),
+    "cohere2_vision": zoo(Cohere2Vision(), _tiles, without("preset", "min_patches", renamed=SIZE)),
+    "aya_vision": zoo(AyaVision(), _aya, without("preset", "token_patch", renamed=SIZE)),
     "lfm2_vl": zoo(Lfm2VL(), _lfm2),
     "phi4_multimodal": zoo(
         Phi4Multimodal(),
         _phi4,
-        without("preset", size="image_size"),
+        without("preset", renamed=SIZE),
         {("ValueError", "the aspect ratio is very extreme"): Reason.RATIO_TOO_EXTREME},
     ),
     "deepseek_ocr2": zoo(

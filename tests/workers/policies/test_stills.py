@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pipelines.policies import policy_kinds
 from schemas.reasons import Reason
-from schemas.sized import images, pieces
+from schemas.sized import images
+from schemas.texts import split_at_tokens
 from tests.workers.policies.videos import video
 from workers.policies.stills import StillPolicy
+from workers.policies.verdicts import MAX_SIDE
 from workers.text_config import FAMILIES, INNER_NAMES
 
 STILLS = [kind for kind, model in policy_kinds().items() if issubclass(model, StillPolicy)]
@@ -80,7 +83,33 @@ def test_names_of_tokens_are_known(kind: str) -> None:
     sized = policy.size(images(np.array([1300, 200]), np.array([800, 3000])))
     for texts in sized.layout.texts.sets:
         for text in texts:
-            assert set(pieces(text)[1::2]) <= {*INNER_NAMES, "<|image|>", "<image>"}
+            assert set(split_at_tokens(text)[1::2]) <= {*INNER_NAMES, "<|image|>", "<image>"}
+
+
+@pytest.mark.parametrize("kind", STILLS)
+def test_any_size_is_read_or_refused(kind: str) -> None:
+    sides = np.exp(np.random.default_rng(0).uniform(0, np.log(MAX_SIDE), (2, 500)))
+    width, height = np.minimum(sides.astype(np.int64), MAX_SIDE)
+    for row in policy_of(kind).size(images(width, height)).to_table().to_pylist():
+        if row["drop"] is None:
+            assert row["vision_tokens"] > 0
+            assert min(map(min, row["grid_thw"])) > 0
+            assert min(*row["resized_wh"], *row["view_wh"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "chosen", "told"),
+    [
+        ("ernie4_5_vl", {"min_pixels": 100, "max_pixels": 99}, "max_pixels 99 < min_pixels 100"),
+        ("lfm2_vl", {"min_tiles": 5, "max_tiles": 4}, "max_tiles 4 < min_tiles 5"),
+        ("idefics3", {"image_size": 28, "patch_size": 64}, "without a token"),
+        ("llama4", {"image_size": 28, "patch_size": 28}, "without a token"),
+        ("lfm2_vl", {"tile_size": 32, "encoder_patch_size": 32}, "without a token"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(kind: str, chosen: dict[str, int], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        policy_kinds()[kind](**chosen)
 
 
 def test_a_video_is_refused() -> None:
